@@ -59,10 +59,11 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: Mo
         hops.append(tm.rule_counts("rule_counts", decoded.oks, pipeline))
     by_first_key = featured
     for key in pipeline.hops:
-        hops.append(tm.repartition(f"to_{key}", featured, pipeline, key))
-        hop = tm.by_topic(f"by_{key}", read, [pipeline.topics.hop(key)])
-        rows_by_key = tm.receive(f"receive_{key}", hop, pipeline, key)
-        featured = tm.window_features(f"window_features_{key}", rows_by_key.oks, pipeline, key)
+        named = _in_steps(key)
+        hops.append(tm.repartition(f"to_{named}", featured, pipeline, key))
+        hop = tm.by_topic(f"by_{named}", read, [pipeline.topics.hop(key)])
+        rows_by_key = tm.receive(f"receive_{named}", hop, pipeline, key)
+        featured = tm.window_features(f"window_features_{named}", rows_by_key.oks, pipeline, key)
         errs.append(rows_by_key.errs)
         by_first_key = featured if key == pipeline.keys[0] else by_first_key
     if pipeline.deduplicate is not None:
@@ -73,6 +74,11 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: Mo
     letters = tm.dead_letters("dead_letters", *errs, topic=pipeline.topics.deadletter)
     tm.commit("commit", sink, letters, *hops, scored, sample, proposals)
     return flow
+
+
+def _in_steps(key: str) -> str:
+    """A key's name in the names of steps, which may have no period."""
+    return key.replace("%", "%25").replace(".", "%2E")
 
 
 Build = Callable[[Source[Work], Sink[Done], Pipeline, ModelSource], Dataflow]

@@ -1,4 +1,4 @@
-"""`tidemark topic list|create|produce`: topics for a first try, where Kafka's own tools are not at hand."""
+"""`tidemark topic list|create|set|produce`: topics for a first try, where Kafka's own tools are not at hand."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from confluent_kafka import KafkaException
 from rich.table import Table
 
 from tidemark.cli.console import DryRun, connected, out, told
-from tidemark.errors import TopicError
+from tidemark.errors import ConfigError, TopicError
 from tidemark.kafka import connect, ensure_topics
+from tidemark.kafka.altering import alter_topic
 from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.ends import ends
 from tidemark.records.topics import TopicSpec
@@ -22,7 +23,7 @@ from tidemark.runtime.suggestions import did_you_mean
 from tidemark.sources.lines import records_of
 from tidemark.sources.sending import Sender
 
-app = typer.Typer(help="Topics: list, create, produce a file's rows.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Topics: list, create, set, produce a file's rows.", no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)]
 _ASK = 10.0
 
@@ -65,6 +66,22 @@ def create(
         out.print(f"topic '{safe(topic)}': made, of {partitions} partitions", soft_wrap=True)
 
 
+@app.command("set")
+def set_(
+    topic: Name,
+    values: Annotated[
+        list[str], typer.Argument(metavar="NAME=VALUE…", help="As `retention.ms=604800000`.", show_default=False)
+    ],
+    dry_run: DryRun = False,
+) -> None:
+    """Change settings of a topic; what is not named stays as it is."""
+    with told():
+        wanted = dict(_setting(value) for value in values)
+        alter_topic(connected(), topic, wanted, dry_run=dry_run)
+        done = "could be set" if dry_run else "set"
+        out.print(f"topic '{safe(topic)}': {done}: {safe(', '.join(values))}", soft_wrap=True, markup=False)
+
+
 @app.command()
 def produce(
     topic: Name,
@@ -97,6 +114,19 @@ def produce(
         elif unkeyed:
             out.print(f"{unkeyed:,} of them have no key, for '{safe(str(key))}' is null there", soft_wrap=True)
     sys.stdout.flush()
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """Name and value of NAME=VALUE.
+
+    Raises:
+        ConfigError: it is none.
+
+    """
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ConfigError(f"'{text}' is no setting; write NAME=VALUE, as retention.ms=604800000")
+    return name, value
 
 
 def _topics(settings: Settings) -> dict[str, list[int]]:

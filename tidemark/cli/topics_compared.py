@@ -59,7 +59,7 @@ def topics_lack(pipeline: Pipeline, settings: Settings, *, timeout: float = 10.0
     """
     specs = needed(pipeline)
     existing = existing_topics(settings, [spec.name for spec in specs], timeout=timeout)
-    return list(shortcomings(specs, existing, settings.bootstrap_servers or ""))
+    return list(shortcomings(specs, existing))
 
 
 def _specs(pipeline: Pipeline, retention: int) -> list[TopicSpec]:

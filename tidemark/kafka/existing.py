@@ -89,14 +89,13 @@ def _answer(future: Future[Any], timeout: float) -> dict[str, str]:
     return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
 
-def shortcomings(specs: Iterable[TopicSpec], existing: Mapping[str, Existing], servers: str) -> Iterator[str]:
+def shortcomings(specs: Iterable[TopicSpec], existing: Mapping[str, Existing]) -> Iterator[str]:
     """What topics that exist lack, a sentence each with the command that mends it.
 
     Args:
         specs: what each topic must at least be like: partitions exactly; `retention.ms`, `retention.bytes` and
             `max.message.bytes` at least so much (-1: without a bound); `cleanup.policy` exactly.
         existing: the topics that exist; of others nothing is said.
-        servers: Kafka's address, for the command.
 
     Yields:
         A sentence for each topic that is short of something.
@@ -114,11 +113,9 @@ def shortcomings(specs: Iterable[TopicSpec], existing: Mapping[str, Existing], s
         lacks = {name: _lack(name, wanted, found.config) for name, wanted in spec.config.items()}
         wrong = {name: lack for name, lack in lacks.items() if lack is not None}
         if wrong:
-            mended = ",".join(f"{name}={spec.config[name]}" for name in wrong)
-            yield (
-                f"topic {spec.name}: {'; '.join(wrong.values())}. To mend it: kafka-configs.sh --bootstrap-server "
-                f"{servers} --alter --entity-type topics --entity-name {spec.name} --add-config {mended}"
-            )
+            mended = " ".join(f"{name}={spec.config[name]}" for name in wrong)
+            told = "; ".join(wrong.values())
+            yield f"topic {spec.name}: {told}. To mend it: tidemark topic set {spec.name} {mended}"
 
 
 def _lack(name: str, wanted: str, config: Mapping[str, str]) -> str | None:

@@ -123,7 +123,7 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
                     f"'{topic}' and '{alike[0]}' are one name to Kafka's metrics, which take '.' for '_'; rename one",
                 )
     for name in sorted(own):
-        if len(name) > _LONGEST_TOPIC:  # what else a name may not have, the keys that are in it are refused for
+        if len(name) > _LONGEST_TOPIC:
             yield Problem(
                 "name", f"the topic '{name[:60]}…' is no name for Kafka, which takes 249 characters; shorten it"
             )
@@ -187,8 +187,6 @@ def _keys(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"keys[{i}]", f"column '{key}' is a {column.type}; a key is a string or an int")
         if not column.required:
             yield Problem(f"keys[{i}]", f"column '{key}' may be missing; remove 'required = false' from columns.{key}")
-        if not _TOPIC.fullmatch(key):
-            yield Problem(f"keys[{i}]", f"'{key}' can't be part of a topic's name; use letters, digits, '.', '_', '-'")
         if key in pipeline.keys[:i]:
             yield Problem(f"keys[{i}]", f"'{key}' is named twice; remove one")
         if key == pipeline.time.column and not bare:

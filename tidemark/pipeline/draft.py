@@ -195,9 +195,7 @@ def _key(
 ) -> str:
     """The column that the records are keyed by."""
     possible = {
-        name: column
-        for name, column in seen.items()
-        if column.type in ("string", "int") and name != time_column and re.fullmatch(r"[A-Za-z0-9._-]+", name)
+        name: column for name, column in seen.items() if column.type in ("string", "int") and name != time_column
     }
     if wanted is not None:
         if wanted not in possible:
@@ -214,11 +212,8 @@ def _key(
     repeated = [name for name, column in possible.items() if not column.identifies and column.distinct > 1]
     named = [name for name in repeated if name.lower().endswith(("id", "number", "key", "code"))]
     chosen = [*named, *repeated, *possible]
-    if chosen:
-        return chosen[0]
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", time_column):
-        raise ConfigError(f"topic '{topic}': no column can be a key: a key is text or an int in every record")
-    return time_column  # nothing names an entity: there are no windows, and records are named by their time
+    # Where nothing names an entity there are no windows, and records are named by their time.
+    return chosen[0] if chosen else time_column
 
 
 def _form(name: str, records: Sequence[tuple[bytes | None, dict[str, Any]]], seen: Mapping[str, _Seen]) -> KeyForm:

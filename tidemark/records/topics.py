@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
+from typing import Final
 
+_NOT_OF_TOPICS: Final = re.compile(r"[^A-Za-z0-9._-]")
+_DIGITS: Final = 8
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
 _COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
 _SMALL_SEGMENTS = {"segment.bytes": "16777216"}
@@ -30,8 +35,14 @@ class Topics:
     pipeline: str
 
     def hop(self, key: str) -> str:
-        """Name of the topic that hands rows on to the windows over `key`."""
-        return f"{self.pipeline}.by-{key}"
+        """Name of the topic that hands rows on to the windows over `key`.
+
+        What a topic's name can't have is `_` there, and digits tell apart the keys that would be alike.
+        """
+        written = _NOT_OF_TOPICS.sub("_", key)
+        if written != key:
+            written += f"-{hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]}"
+        return f"{self.pipeline}.by-{written}"
 
     @property
     def features(self) -> str:

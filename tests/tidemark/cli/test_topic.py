@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.raw_topics import empty_topics
 from tidemark.kafka import read_all
+from tidemark.kafka.existing import existing_topics
 from tidemark.pipeline.loading import parse
 from tidemark.runtime.settings import Settings
 from tidemark.sources.sending import paced
@@ -47,6 +49,46 @@ def test_a_topic_is_made_filled_and_listed_and_only_said_with_dry_run(
     assert {(m.key(), json.loads(m.value() or b"")["a"]) for m in read_all(kafka, unique)} == {(b"7", "x"), (None, "y")}
     assert f"{unique}" in _run("topic", "list")[1]
     assert "already, of 2 partitions" in _run("topic", "create", unique)[1]
+
+
+def test_settings_of_a_topic_are_changed_the_others_stay_and_dry_run_changes_nothing(
+    kafka: Settings, unique: str
+) -> None:
+    _run("topic", "create", unique, "--partitions", "1")
+
+    def told() -> dict[str, str]:
+        return dict(existing_topics(kafka, [unique])[unique].config)
+
+    before = told()
+    values = ("retention.ms=7200000", "cleanup.policy=compact,delete")
+    status, said = _run("topic", "set", unique, *values, "--dry-run")
+    assert (status, said) == (0, f"topic '{unique}': could be set: {', '.join(values)}\n")
+    assert told() == before
+    assert _run("topic", "set", unique, *values)[0] == 0
+    wait_until(
+        lambda: told() == before | {"retention.ms": "7200000", "cleanup.policy": "compact,delete"}, "what was set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (("retention.ms",), "is no setting; write NAME=VALUE"),
+        (("=5",), "is no setting; write NAME=VALUE"),
+        (("retention.ms=soon",), "Kafka takes no such setting"),
+        (("retention.sm=5",), "Kafka takes no such setting"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_with_the_reason(values: tuple[str, ...], reason: str, unique: str) -> None:
+    _run("topic", "create", unique, "--partitions", "1")
+    status, said = _run("topic", "set", unique, *values)
+    assert status == 1
+    assert reason in " ".join(said.split())
+
+
+def test_a_topic_that_is_not_there_can_not_be_set(unique: str) -> None:
+    status, said = _run("topic", "set", unique, "retention.ms=5")
+    assert (status, f"there is no topic '{unique}'" in " ".join(said.split())) == (1, True)
 
 
 def test_a_raw_topic_that_is_empty_is_named_with_the_one_that_may_have_been_meant(kafka: Settings, unique: str) -> None:
