@@ -26,7 +26,7 @@ METRICS: Final = (
         "alerts",
         "decide",
         "stream",
-        "Alerts of all rules on the latest day of event time; the detail has what each rule decided.",
+        "Alerts of all rules on the latest day of event time that has begun; the detail has what each rule decided.",
     ),
 )
 THRESHOLD: Final = "alert_threshold"
@@ -140,7 +140,8 @@ class DecideStep:
         days = [day for each in self._rules for day in each.book.days]
         if not days:
             return
-        latest = max(days)
+        today = self._rules[0].book.day(self._wall())
+        latest = max([day for day in days if day <= today] or days)  # a fast clock's tomorrow would hide today
         counts = {each.rule.name: each.book.days.get(latest, Day()) for each in self._rules}
         told = latest, {name: asdict(day) for name, day in counts.items()}
         if told == self._last_told:

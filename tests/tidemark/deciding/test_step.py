@@ -198,6 +198,16 @@ def test_the_latest_days_alerts_are_told_when_they_change(pipeline: Pipeline) ->
     assert told(300.0) == [(3, 3, 3, 6)]
 
 
+def test_one_clock_that_is_fast_does_not_hide_the_days_decisions_behind_its_own(pipeline: Pipeline) -> None:
+    deciding = Deciding(pipeline)
+    deciding.step._wall = lambda: TIME
+    deciding.feed(predictions(*(prediction(n, 0.95, f"k{n}") for n in range(5))))
+    deciding.feed(predictions(prediction(9, 0.95, "fast", second=86_000)))
+    (output,) = deciding.step.process(Received(), RoundContext(0, tick=100.0)).oks
+    told = decode(Metric, output.value)
+    assert (told.value, told.detail["day"]) == (5, "2025-06-15")
+
+
 def test_metadata_of_another_program_is_refused_and_ones_own_says_where_the_threshold_is(pipeline: Pipeline) -> None:
     topics = ["p.predictions", "p.metrics"]
     step = DecideStep(pipeline)
