@@ -22,9 +22,11 @@ from tidemark.formats.scanned import Found, Slot, columns_of, joined
 from tidemark.formats.schema_records import values_of
 from tidemark.records.record_formats import Columns, RecordSchema, Told
 from tidemark.runtime.processor import Batch
+from tidemark.runtime.safe_text import safe
 
 _KINDS: Final = {"string": (TEXT, "text"), "int": (WHOLE, "whole"), "float": (FLOAT, "float"), "bool": (BOOL, "bool")}
 """What the pass has a column for, and the kind of its slot."""
+_SHOWN: Final = 60
 _FEW: Final = 8
 """Rows that are read one by one anyway: so many cost less so than together."""
 
@@ -85,6 +87,9 @@ class CsvReader:
         record: Any = msgspec.json.decode(value)
         if not isinstance(record, dict):
             raise ValueError("is no JSON object")  # noqa: TRY004 the record's fault
+        lost = next((name for name, own in record.items() if own is not None and name not in self._names), None)
+        if lost is not None:
+            raise ValueError(f"has the field {safe(lost)[:_SHOWN]!r}, for which `header` names no cell")
         return self._separator.join(self._cell(record.get(name)) for name in self._names).encode()
 
     def _cell(self, value: object) -> str:

@@ -175,6 +175,15 @@ def test_what_ingest_sends_as_csv_and_as_events_is_read_as_the_json_it_was_made_
     assert decoded.frame.drop("time").row(0) == ("k", 1.5, 2.0, 3.0, "t", None)
 
 
+def test_a_row_of_which_csv_has_no_cell_for_a_field_is_not_sent_without_it() -> None:
+    """It goes as it is, for the stream to refuse it: a value that nobody takes out would be gone without a word."""
+    row = {"key": "k", "time": TIME, "a": 1.5, "b": 2, "c": 3.0, "amuont": 7}
+    (sent,) = Records(CSV).records([json.dumps(row).encode()])
+    assert sent.value == json.dumps(row).encode()
+    (sent,) = Records(CSV).records([json.dumps(row | {"amuont": None}).encode()])
+    assert sent.value == f"k;;{TIME};1.5;2;3.0".encode()
+
+
 def structured(data: object = ROW, **attributes: object) -> bytes:
     event = {"specversion": "1.0", "id": "7", "source": "/plant", "type": "reading"} | attributes
     return json.dumps({name: value for name, value in (event | {"data": data}).items() if value is not None}).encode()
