@@ -26,6 +26,7 @@ from tidemark.sources.sending import Sender
 app = typer.Typer(help="Topics: list, create, set, produce a file's rows.", no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)]
 _ASK = 10.0
+_SEPARATORS = (",", ";", "|", "\t")
 
 
 @app.command("list")
@@ -89,10 +90,15 @@ def produce(
     key: Annotated[
         str | None, typer.Option(help="Column that records are keyed by: rows of one key stay in order.")
     ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="What stands between cells of CSV: ',', ';', '|' or a tab.", show_default=False)
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Produce the rows of a file to a topic, one JSON record each."""
     with told():
+        if separator is not None and separator not in _SEPARATORS:
+            raise ConfigError(f"--separator '{separator}': write one of ',', ';', '|', or a tab as $'\\t'")
         settings = connected()
         known = _topics(settings)
         if topic not in known:
@@ -101,7 +107,7 @@ def produce(
                 f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
             )
         sender, unkeyed, number = None if dry_run else Sender(settings, topic, log_level=0), 0, 0
-        for number, record in enumerate(records_of(file, key), 1):  # noqa: B007 the last one counts them
+        for number, record in enumerate(records_of(file, key, separator), 1):  # noqa: B007 the last one counts them
             unkeyed += record.key is None
             if sender is not None:
                 sender.send(record)

@@ -6,7 +6,7 @@ A row is parsed by itself, so a reading can go on at any row, and nothing about 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -51,24 +51,15 @@ class CsvRows:
         """
         self.path = path
         self._restore = restore
-        self._names: list[str] = []
-        begin = beginning(path)
-        header = next(_joined(path, begin), None)
-        if header is None:
-            raise ConfigError(f"{path} is empty; its first line must name the columns")
-        if not header.content.strip():
-            raise ConfigError(f"{path}: the first line is blank; it must name the columns")
-        cells = _cells(header)
-        if isinstance(cells, str):
-            raise ConfigError(f"{path}: the first line, which names the columns, can't be read: {cells}")
-        self._names = [cell or "" for cell in cells]
-        self._begin = header.end
+        self._names, self._begin = _header(path)
         if misspelt := declared.misspelt(self._names):
             raise ConfigError(f"{path}: {misspelt}")
         absent = [name for name in declared.required if name not in self._names]
         if absent:
             what = f"{path} has no column {', '.join(map(repr, absent))}, which {declared.owner} requires"
-            raise ConfigError(f"{what}; {self._hint(absent[0])}")
+            parted = _parted(self._names, ",")
+            remedy = f"{parted}; write it with commas" if parted else did_you_mean(absent[0], self._names)
+            raise ConfigError(f"{what}; {remedy}")
         twice = [name for name in self._names if self._names.count(name) > 1 and declared.kind_of(name) is not None]
         if twice:
             raise ConfigError(f"{path}: the header names the column '{twice[0]}' twice; rename one")
@@ -77,12 +68,6 @@ class CsvRows:
             for i, name in enumerate(self._names)
             if (kind := declared.kind_of(name)) is not None
         ]
-
-    def _hint(self, absent: str) -> str:
-        for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if len(self._names) == 1 and separator in self._names[0]:
-                return f"its cells are parted by {name}; write it with commas"
-        return did_you_mean(absent, self._names)
 
     def rows(self, since: Standpoint) -> Iterator[Row]:
         """The rows behind a standpoint; of a line that is no row, a text that tells why and what it was."""
@@ -110,6 +95,67 @@ class CsvRows:
             yield Row(number, _encode(fields), line.end, line.ended)
 
 
+def table(path: Path, separator: str = ",") -> Iterator[list[str | None]]:
+    """Rows of a file whose columns nobody has declared, of which each must have a cell for each column.
+
+    Args:
+        path: of the file.
+        separator: what stands between cells.
+
+    Yields:
+        First the columns' names, then the cells of each row; None is missing.
+
+    Raises:
+        ConfigError: a row is none, or the header names no column, one twice, or one alone that has other separators.
+
+    """
+    names, begin = _header(path, separator)
+    if parted := _parted(names, separator):
+        raise ConfigError(f"{path}: {parted}; say --separator, or write it with commas")
+    if "" in names:
+        raise ConfigError(f"{path}: the header has no name for column {names.index('') + 1}; name it")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{path}: the header names the column '{twice[0]}' twice; rename one")
+    yield [*names]
+    number = 0
+    for line in _joined(path, begin):
+        if not line.content.strip(b"\r"):
+            continue
+        number += 1
+        cells = _cells(line, separator)
+        if not isinstance(cells, str) and len(cells) != len(names):
+            cells = f"it has {len(cells)} cells, and the header names {len(names)}"
+        if isinstance(cells, str):
+            raise ConfigError(f"{path}, row {number:,}: {cells}; correct it")
+        yield cells
+
+
+def _header(path: Path, separator: str = ",") -> tuple[list[str], int]:
+    """Names of the columns, and where the rows begin.
+
+    Raises:
+        ConfigError: the first line can't be read.
+
+    """
+    header = next(_joined(path, beginning(path)), None)
+    if header is None:
+        raise ConfigError(f"{path} is empty; its first line must name the columns")
+    if not header.content.strip():
+        raise ConfigError(f"{path}: the first line is blank; it must name the columns")
+    cells = _cells(header, separator)
+    if isinstance(cells, str):
+        raise ConfigError(f"{path}: the first line, which names the columns, can't be read: {cells}")
+    return [cell or "" for cell in cells], header.end
+
+
+def _parted(names: Sequence[str], separator: str) -> str | None:
+    """What parts the cells, where it seems to be something else than what was said; None where it does not."""
+    for other, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(names) == 1 and other != separator and other in names[0]:
+            return f"its cells are parted by {name}"
+    return None
+
+
 def _joined(path: Path, position: int) -> Iterator[Line]:
     """Rows as they stand in the file: a line, or several where a newline is in quotes."""
     parts: list[bytes] = []
@@ -132,9 +178,9 @@ def _joined(path: Path, position: int) -> Iterator[Line]:
         yield Line(b"\n".join(parts), last.end, ended=False)
 
 
-def _cells(line: Line) -> list[str | None] | str:
+def _cells(line: Line, separator: str = ",") -> list[str | None] | str:
     """Cells of a row; or why it is none."""
-    return cells_of(line.content.removesuffix(b"\r") if line.ended else line.content)
+    return cells_of(line.content.removesuffix(b"\r") if line.ended else line.content, separator)
 
 
 def cells_of(content: bytes, separator: str = ",") -> list[str | None] | str:

@@ -14,15 +14,12 @@ import msgspec
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.column_checks import ESCAPED, is_escaped
+from tidemark.pipeline.drafted_time import DraftedTime, SeenColumn, drafted_time
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.times.time_formats import TIME_FORMATS
 
-_TIME_NAMES: Final = re.compile(
-    r"(^|_)(time|timestamp|ts|date|datetime|at|when)$|^(time|timestamp|date)", re.IGNORECASE
-)
 _MAX_CATEGORIES: Final = 20
 _DAY: Final = 86_400_000_000
 _FORMS: Final[dict[KeyForm, str]] = {
@@ -68,27 +65,6 @@ class Sample:
     partition: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the sampled records hold in one field."""
-
-    name: str
-    type: str
-    values: list[Any]
-    """Those that are not null."""
-    always: bool
-    """In every record, never null."""
-
-    @property
-    def distinct(self) -> int:
-        return len(set(self.values))
-
-    @property
-    def identifies(self) -> bool:
-        """Another value in every record."""
-        return self.always and self.type in ("string", "int") and self.distinct == len(self.values)
-
-
 def drafted_settings() -> dict[str, dict[str, Any]]:
     """What the draft says of selection, start, training and gates, by section: what benchmarks of labels measure."""
     return tomllib.loads("\n".join(SETTINGS))
@@ -115,10 +91,10 @@ def draft(
     if not records:
         raise ConfigError(f"topic '{topic}': none of {len(samples)} records is a JSON object; is its format JSON?")
     seen, left_out = _seen([fields for _, fields in records])
-    time_column, time_format = _time(topic, seen, time)
-    key_column = _key(topic, seen, records, key, time_column)
+    timed = drafted_time(topic, seen, time)
+    key_column = _key(topic, seen, records, key, timed.column)
     form = _form(key_column, records, seen)
-    text = _text(topic, partitions, seen, left_out, key_column, form, (time_column, time_format), len(records))
+    text = _text(topic, partitions, seen, left_out, key_column, form, timed, len(records))
     parse(text, "the draft")
     return text
 
@@ -130,9 +106,9 @@ def _fields(value: bytes | None) -> dict[str, Any] | None:
         return None
 
 
-def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, _Seen], dict[str, str]]:
+def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, SeenColumn], dict[str, str]]:
     """Fields that can be columns, and why the others can't."""
-    columns: dict[str, _Seen] = {}
+    columns: dict[str, SeenColumn] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(name for fields in records for name in fields):
         values = [fields[name] for fields in records if fields.get(name) is not None]
@@ -146,7 +122,7 @@ def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, _Seen], dict[str
         elif (kind := _kind(kinds, values)) is None:
             left_out[name] = " or ".join(sorted(k.__name__ for k in kinds))
         else:
-            columns[name] = _Seen(name, kind, values, len(values) == len(records))
+            columns[name] = SeenColumn(name, kind, values, len(values) == len(records))
     return columns, left_out
 
 
@@ -162,33 +138,9 @@ def _kind(kinds: set[type], values: list[Any]) -> str | None:
     return None
 
 
-def _time(topic: str, seen: dict[str, _Seen], wanted: str | None) -> tuple[str, str]:
-    """The time column and its format."""
-    if wanted is not None:
-        if wanted not in seen:
-            raise ConfigError(f"topic '{topic}': there is no column '{wanted}'; {did_you_mean(wanted, seen)}")
-        written = _time_format(seen[wanted])
-        if written is None:
-            raise ConfigError(f"topic '{topic}': '{wanted}' holds {seen[wanted].values[0]!r}, which is no time")
-        return wanted, written
-    found = [(column.name, written) for column in seen.values() if (written := _time_format(column)) is not None]
-    named = [(name, written) for name, written in found if _TIME_NAMES.search(name)]
-    likely = named or [(name, written) for name, written in found if written == "iso8601"]
-    if not likely:
-        raise ConfigError(f"topic '{topic}': no column looks like a time; name it with --time")
-    return likely[0]
-
-
-def _time_format(column: _Seen) -> str | None:
-    if not column.always:
-        return None
-    formats = TIME_FORMATS.all().items()
-    return next((name for name, written in formats if written.looks(column.values, column.type)), None)
-
-
 def _key(
     topic: str,
-    seen: dict[str, _Seen],
+    seen: dict[str, SeenColumn],
     records: Sequence[tuple[bytes | None, dict[str, Any]]],
     wanted: str | None,
     time_column: str,
@@ -216,13 +168,13 @@ def _key(
     return chosen[0] if chosen else time_column
 
 
-def _form(name: str, records: Sequence[tuple[bytes | None, dict[str, Any]]], seen: Mapping[str, _Seen]) -> KeyForm:
+def _form(name: str, records: Sequence[tuple[bytes | None, dict[str, Any]]], seen: Mapping[str, SeenColumn]) -> KeyForm:
     """How the records' keys tell a column, of those records that have it."""
     have = ((key, str(fields[name])) for key, fields in records if fields.get(name) is not None)
     return form_of(have, numbers=seen[name].type == "int")
 
 
-def _gaps(key: _Seen, n: int) -> str:
+def _gaps(key: SeenColumn, n: int) -> str:
     """What becomes of records without the key."""
     missing = n - len(key.values)
     return f"# CHOOSE: {key.name} is missing in {missing} of {n} records, which become dead letters"
@@ -231,14 +183,14 @@ def _gaps(key: _Seen, n: int) -> str:
 def _text(
     topic: str,
     partitions: int,
-    seen: dict[str, _Seen],
+    seen: dict[str, SeenColumn],
     left_out: dict[str, str],
     key: str,
     form: KeyForm,
-    timed: tuple[str, str],
+    timed: DraftedTime,
     n: int,
 ) -> str:
-    time, time_format = timed
+    time = timed.column
     columns = [c for c in seen.values() if c.name not in (key, time)]
     identity = next((c.name for c in columns if c.identifies and c.type == "string"), None)
     numbers = [
@@ -268,7 +220,8 @@ def _text(
         "",
         "[time]",
         f"column = {_quoted(time)}",
-        f"format = {_quoted(time_format)}",
+        f"format = {_quoted(timed.format)}",
+        *([f"patterns = {_quoted(timed.patterns)}{timed.comment}"] if timed.patterns else []),
         'lateness = "1m"    # CHOOSE: how far out of order records may come',
         f"max_ahead = {_quoted(format_duration(_DAY))}",
         "",
@@ -295,7 +248,7 @@ def _text(
     return "\n".join(lines)
 
 
-def _categories(column: _Seen) -> tuple[list[str], list[str]]:
+def _categories(column: SeenColumn) -> tuple[list[str], list[str]]:
     """Texts that are told apart, in order, and the comment on those that are not."""
     counts = Counter(column.values)
     if len(counts) <= _MAX_CATEGORIES:
@@ -310,7 +263,7 @@ def _categories(column: _Seen) -> tuple[list[str], list[str]]:
 
 
 def _windows(
-    key: str, entity: _Seen | None, numbers: Sequence[_Seen], names: Mapping[str, str], columns: set[str]
+    key: str, entity: SeenColumn | None, numbers: Sequence[SeenColumn], names: Mapping[str, str], columns: set[str]
 ) -> list[str]:
     """Aggregates by key. entity: the key's column; None: no column names an entity."""
     if entity is None:
@@ -331,7 +284,7 @@ def _windows(
     return lines
 
 
-def _label(identity: str | None, seen: Mapping[str, _Seen]) -> list[str]:
+def _label(identity: str | None, seen: Mapping[str, SeenColumn]) -> list[str]:
     """What people are asked."""
     named = [f"business_id = {_quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
     return [
@@ -346,7 +299,7 @@ def _label(identity: str | None, seen: Mapping[str, _Seen]) -> list[str]:
     ]
 
 
-def _names(columns: Sequence[_Seen], columns_of_file: set[str]) -> dict[str, str]:
+def _names(columns: Sequence[SeenColumn], columns_of_file: set[str]) -> dict[str, str]:
     """A feature's name for each column: its own where that is a name, another that is free where it is not."""
     names: dict[str, str] = {}
     for column in columns:

@@ -12,13 +12,15 @@ import msgspec
 
 from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
+from tidemark.formats.csv_rows import table
+from tidemark.formats.text_lines import beginning
 from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
 
-_TABLES: Final = {".csv", ".parquet"}
+_TABLES: Final = {".csv", ".tsv", ".parquet"}
 _LINES: Final = {".json", ".ndjson", ".jsonl"}
 _LARGEST: Final = 1_000_000
 """Bytes of a record, which Kafka takes as it is set up without more ado."""
@@ -28,13 +30,14 @@ _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value: Final = msgspec.json.Decoder().decode
 
 
-def records_of(path: Path, key: str | None) -> Iterator[RawRecord]:
+def records_of(path: Path, key: str | None, separator: str | None = None) -> Iterator[RawRecord]:
     """The records of a file.
 
     Args:
         path: of JSON objects, one a line, `-` for standard input; of Parquet, or of CSV, of which a column is numbers,
             with all their digits, or truths where every cell is one, and otherwise texts as they are written.
         key: column that they are keyed by, as text; None for no key. A null gives no key.
+        separator: what stands between cells of CSV; None: tabs in `.tsv`, and commas.
 
     Yields:
         Each row's record, in order.
@@ -43,7 +46,7 @@ def records_of(path: Path, key: str | None) -> Iterator[RawRecord]:
         ConfigError: the file can't be read, or a line is none; names the line and what to do.
 
     """
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(_lines(path, separator), 1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -70,7 +73,7 @@ def _object(line: bytes, where: str) -> dict[str, msgspec.Raw]:
         raise ConfigError(f"{where}: is no JSON object ({error}); write one object a line, {{...}}") from error
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, separator: str | None) -> Iterator[bytes]:
     if str(path) == "-":
         yield from _checked(sys.stdin.buffer, path)
         return
@@ -80,10 +83,13 @@ def _lines(path: Path) -> Iterator[bytes]:
             f"{path}: is no {', '.join(sorted(_LINES | _TABLES))} file; convert it, or pipe lines into `-`"
         )
     try:
-        with path.open("rb") as stream:
-            if suffix in _TABLES:
-                yield from _table(path, suffix)
-            else:
+        if suffix == ".parquet":
+            yield from _parquet(path)
+        elif suffix in _TABLES:
+            yield from _csv(path, separator or ("\t" if suffix == ".tsv" else ","))
+        else:
+            with path.open("rb") as stream:
+                stream.seek(beginning(path))
                 yield from _checked(stream, path)
     except FileNotFoundError as error:
         near = sorted(each.name for each in path.parent.glob("*")) if path.parent.is_dir() else []
@@ -99,27 +105,30 @@ def _checked(stream: IO[bytes], path: Path) -> Iterator[bytes]:
         yield line
 
 
-def _table(path: Path, suffix: str) -> Iterator[bytes]:
+def _csv(path: Path, separator: str) -> Iterator[bytes]:
+    rows = table(path, separator)
+    names = [name or "" for name in next(rows)]
+    columns = [_typed(cells) for cells in zip(*rows, strict=True)]
+    for row in zip(*columns, strict=True):
+        yield msgspec.json.encode(dict(zip(names, row, strict=True)))
+
+
+def _parquet(path: Path) -> Iterator[bytes]:
     import polars as pl  # noqa: PLC0415 half a second, which lines of JSON need not wait for
     from polars.exceptions import PanicException, PolarsError  # noqa: PLC0415 as above
 
     from tidemark.formats.json_lines import json_lines  # noqa: PLC0415 Polars, as above
 
+    path.stat()  # Polars has words of its own for a file that is not there
     try:
-        if suffix == ".parquet":
-            table = pl.read_parquet(path)
-            for column in table:
-                if why := _no_json(column):
-                    raise ConfigError(f"{path}: column '{column.name}' {why}")
-            yield from json_lines(table)
-            return
-        frame = pl.read_csv(path, infer_schema=False)
-        columns = [_typed(column.to_list()) for column in frame]
-        for row in zip(*columns, strict=True):
-            yield msgspec.json.encode(dict(zip(frame.columns, row, strict=True)))
+        frame = pl.read_parquet(path)
+        for column in frame:
+            if why := _no_json(column):
+                raise ConfigError(f"{path}: column '{column.name}' {why}")
+        yield from json_lines(frame)
     except (PolarsError, PanicException) as error:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ConfigError(f"{path}: is no {suffix[1:]} file that can be read: {told}") from error
+        raise ConfigError(f"{path}: is no parquet file that can be read: {told}") from error
 
 
 def _no_json(column: pl.Series) -> str | None:
@@ -134,7 +143,7 @@ def _no_json(column: pl.Series) -> str | None:
 def _typed(cells: Sequence[str | None]) -> Sequence[object]:
     """The cells of a column as numbers or truths, if all are."""
     for kind in ("float", "bool"):
-        typed = [None if cell is None else CASTS[kind](cell) for cell in cells]
+        typed = [None if cell is None or not cell else CASTS[kind](cell) for cell in cells]
         if not any(isinstance(value, str) for value in typed):
             numbers = kind == "float"
             return cells if numbers and any(cell and _NO_NUMBER.match(cell) for cell in cells) else typed

@@ -107,6 +107,29 @@ def test_epoch_times_are_told_apart_by_their_size(time: float, expected: str) ->
     assert drafted([sample({"ts": time, "who": "a"})]).time.format == expected
 
 
+@pytest.mark.parametrize(
+    ("written", "patterns", "ambiguous"),
+    [
+        (["01.09.2026 00:05", "24.12.2026 23:59"], ["%-d.%-m.%Y %-H:%M"], False),
+        (["9/1/2026 1:05:09 PM", "12/24/2026 11:59:00 AM"], ["%-m/%-d/%Y %-I:%M:%S %p"], False),
+        (["24/9/2026 13:05:09.5", "1/9/2026 0:00:00.25"], ["%-d/%-m/%Y %-H:%M:%S.%f"], False),
+        (["1/2/2026 10:00", "3/4/2026 11:00"], ["%-d/%-m/%Y %-H:%M"], True),
+        (["10/Oct/2000:13:55:36 -0700"], ["%d/%b/%Y:%H:%M:%S %z"], False),
+        (["Tue, 01 Sep 2026 00:05:00 +0200"], ["%a, %d %b %Y %H:%M:%S %z"], False),
+        (["Sep 1, 2026 12:05 AM"], ["%b %-d, %Y %-I:%M %p"], False),
+        (["2026-09-01 00:05:00"], [], False),
+    ],
+)
+def test_times_of_other_forms_are_read_by_a_pattern_and_what_could_be_two_is_to_be_chosen(
+    written: list[str], patterns: list[str], ambiguous: bool
+) -> None:
+    samples = [sample({"who": f"w{i % 2}", "Zeit": text, "x": i}) for i, text in enumerate(written * 2)]
+    text = draft("cards.raw", samples, partitions=1)
+    pipeline = parse(text, "the draft")
+    assert (pipeline.time.column, pipeline.time.patterns or []) == ("Zeit", patterns)
+    assert ("reads them as well" in text) is ambiguous
+
+
 @pytest.mark.parametrize("name", ["Patient ID", "Gerätenummer", "a.b", "名", "a/b"])
 def test_the_column_that_records_are_keyed_by_is_found_whatever_it_is_called(name: str) -> None:
     records = [{"ward": f"w{i % 3}", name: f"{i % 40:04d}", "at": 1_700_000_000 + i} for i in range(200)]

@@ -85,6 +85,18 @@ def test_a_csv_s_cells_lose_nothing_of_what_is_written(tmp_path: Path, cells: li
         ),
         ("rows.ndjson", b'{"a": [1]}', "a", r"column 'a' is no text or number"),
         ("rows.ndjson", b'{"a": "' + b"x" * 1_000_000 + b'"}', None, r"1,000,00\d bytes are too many"),
+        ("rows.csv", b"a;b\n1;2\n", None, r"rows.csv: its cells are parted by semicolons; say --separator"),
+        ("rows.csv", b"a\tb\n1\t2\n", None, r"rows.csv: its cells are parted by tabs"),
+        ("rows.tsv", b"a,b\n1,2\n", None, r"rows.tsv: its cells are parted by commas"),
+        ("rows.csv", b"a,b,a\n1,2,3\n", None, r"rows.csv: the header names the column 'a' twice; rename one"),
+        ("rows.csv", b"a,,c\n1,2,3\n", None, r"rows.csv: the header has no name for column 2; name it"),
+        ("rows.csv", b"a,b\n1,2\n3\n", None, r"rows.csv, row 2: it has 1 cells, and the header names 2"),
+        ("rows.csv", b"a,b\n1,2,3\n", None, r"rows.csv, row 1: it has 3 cells, and the header names 2"),
+        ("rows.csv", "a,b\n1,2\n".encode("utf-16"), None, r"rows.csv is UTF-16; write it as UTF-8"),
+        ("rows.csv", "a,ort\n1,Köln\n".encode("latin-1"), None, r"rows.csv, row 1: it is not UTF-8"),
+        ("rows.csv", b"", None, r"rows.csv is empty; its first line must name the columns"),
+        ("rows.ndjson", '{"a": 1}'.encode("utf-16-le"), None, r"rows.ndjson is UTF-16"),
+        ("rows.ndjson", b"\x1f\x8b\x08\x00", None, r"rows.ndjson is compressed \(gzip\); unpack it"),
         ("rows.parquet", b"not one", None, r"rows.parquet: is no parquet file"),
         ("rows.xlsx", b"", None, r"rows.xlsx: is no .csv, .json"),
     ],
@@ -96,6 +108,28 @@ def test_what_is_no_row_is_refused_by_its_line(
 
     with pytest.raises(ConfigError, match=told):
         list(records_of(tmp_path / name, key))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "separator"),
+    [
+        ("rows.csv", '\ufeffk;"a b";c\r\nx;"1;5";\r\n', ";"),
+        ("rows.tsv", 'k\ta b\tc\nx\t"1;5"\t\n\n', None),
+        ("rows.CSV", "k|a b|c\nx|1;5|", "|"),
+    ],
+)
+def test_cells_may_be_parted_by_something_else_than_commas(
+    tmp_path: Path, name: str, content: str, separator: str | None
+) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    (record,) = records_of(tmp_path / name, "k", separator)
+    assert (record.key, json.loads(record.value)) == (b"x", {"k": "x", "a b": "1;5", "c": None})
+
+
+def test_a_byte_order_mark_before_lines_of_json_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "rows.ndjson").write_bytes('\ufeff{"k": "x"}\n'.encode())
+    (record,) = records_of(tmp_path / "rows.ndjson", "k")
+    assert (record.key, record.value) == (b"x", b'{"k": "x"}')
 
 
 def test_a_misspelt_file_is_told_what_was_meant(tmp_path: Path) -> None:
