@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -48,6 +48,7 @@ def routes() -> list[BaseRoute]:
     """Every address of the console."""
     return [
         Route("/", sign_in.home),
+        Route("/p/{pipeline}", sign_in.start),
         Route("/p/{pipeline}/", sign_in.start),
         Route("/p/{pipeline}/sign-in", sign_in.show, methods=["GET"]),
         Route("/p/{pipeline}/sign-in", sign_in.sign_in, methods=["POST"]),
@@ -89,7 +90,7 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/letters/repair", visited("letters", repairs.repair), methods=["POST"]),
         Route("/p/{pipeline}/letters/kind/{kind}", visited("letters", letters.of_kind), methods=["GET"]),
         Route("/p/{pipeline}/letters/{partition:int}/{offset:int}", visited("letters", letters.one), methods=["GET"]),
-        Mount("/api", routes=calls.routes()),
+        Mount("/api", Router(calls.routes(), redirect_slashes=False)),
         Mount(f"/static/{static_version()}", GZipMiddleware(_Static(directory=STATIC)), name="static"),
     ]
 
@@ -133,6 +134,9 @@ def create_app(sites: Iterable[Site], options: Options, key: bytes) -> Starlette
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
+    )
+    app.router.redirect_slashes = (
+        False  # it names the scheme that a proxy speaks with us: a call would go on in the clear
     )
     app.state.sites = by_name
     app.state.stopping = asyncio.Event()

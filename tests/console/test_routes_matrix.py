@@ -22,6 +22,7 @@ from labeling_grpc.client import LabelingClient
 NOWHERE: Final = [("GET", "/nowhere"), ("PUT", "/p/{pipeline}/label"), ("PUT", "/api/x")]
 OPEN: Final = {
     "/": "leads to the first page",
+    "/p/{pipeline}": "the same as the next",
     "/p/{pipeline}/": "leads to the first page of a role, or to the form",
     "/p/{pipeline}/sign-in": "the form",
     "/p/{pipeline}/sign-in/provider": "leads to the identity provider, where one is set",

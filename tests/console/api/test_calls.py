@@ -266,6 +266,17 @@ def test_a_method_that_there_is_not_is_told_with_those_that_there_are(url: str, 
     assert allowed in response.headers["allow"].split(", ")
 
 
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["api/v1/pipelines/pay/leases/", "api/v1/pipelines/", "api", "p/pay/label/"])
+def test_no_address_leads_on_to_one_with_another_scheme(url: str, verb: str, path: str) -> None:
+    """Behind a proxy that speaks TLS, a redirect that names our own scheme would send a token on in the clear."""
+    response = plain_http.request(verb, f"{url}/{path}", headers={"authorization": "Bearer x"}, timeout=30)
+    assert response.status_code == 404
+    assert "location" not in response.headers
+    first = plain_http.get(f"{url}/p/pay", timeout=30)
+    assert (first.status_code, first.headers["location"]) == (303, "/p/pay/sign-in")
+
+
 def test_a_service_that_is_away_is_not_left_out_of_the_list_as_if_it_were_not_there(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
