@@ -193,9 +193,8 @@ def _text(
     time = timed.column
     columns = [c for c in seen.values() if c.name not in (key, time)]
     identity = next((c.name for c in columns if c.identifies and c.type == "string"), None)
-    numbers = [
-        c for c in columns if c.type in ("int", "float", "bool") and not (c.type == "int" and c.identifies and n > 1)
-    ]
+    counters = [c for c in columns if c.type == "int" and c.identifies and n > 1]
+    numbers = [c for c in columns if c.type in ("int", "float", "bool") and c not in counters]
     texts = [c for c in columns if c.type == "string" and c.name != identity]
     categories = [c for c in texts if c.distinct < len(c.values) or n == 1]
     free = [c.name for c in texts if c not in categories]
@@ -242,6 +241,10 @@ def _text(
         lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *comment, *sql]
         lines += [f"categories = {_quoted(known)}"]
     lines += [f"# no feature: {_quoted(name)} (another text in every record; CHOOSE some SQL of it)" for name in free]
+    lines += [
+        f"# no feature: {_quoted(c.name)} (another number in every record, as of a counter; CHOOSE it if it measures)"
+        for c in counters
+    ]
     lines += _windows(key, None if key == time else seen[key], numbers, names, set(seen))
     lines += _label(identity, seen)
     lines += SETTINGS

@@ -140,6 +140,14 @@ def test_the_column_that_records_are_keyed_by_is_found_whatever_it_is_called(nam
     assert {window.key for window in pipeline.windows} == {name}
 
 
+def test_a_number_that_differs_in_every_record_is_no_feature_and_the_draft_says_so() -> None:
+    text = draft(
+        "cards.raw", [sample({"who": f"w{i % 2}", "at": 1_700_000_000, "n": 9 - i}) for i in range(9)], partitions=1
+    )
+    assert "n" not in {feature.name for feature in parse(text, "the draft").features}
+    assert '# no feature: "n" (another number in every record' in text
+
+
 def test_where_nothing_names_an_entity_records_are_named_by_their_time_whatever_it_is_called() -> None:
     pipeline = drafted([sample({"a time": 1_700_000_000, "x": 1.5})], time="a time")
     assert pipeline.keys == ["a time"]
