@@ -35,6 +35,9 @@ _SCANNED: Final = 5_000
 _READ_AHEAD: Final = 20_000
 """Annotations that an export holds at most, shared among annotators."""
 
+_TOLD: Final = 200
+"""Annotations that an export looks up together."""
+
 LAST: Final = 2**63 - 1
 """No case has this number: where a list begins that goes backwards."""
 _ANNOTATIONS = sa.select(answers).where(answers.c.event_id.in_(PART))
@@ -286,32 +289,42 @@ def labels(engine: sa.Engine, *, verdicts: bool, blinding: Blinding | None = Non
     verdicts: one final label for each event alone, in the order of the verdicts.  What is only in the record of a
     verdict on several answers (their number, annotators and probabilities) is left out.  blinding: what must not be
     told is left out too.
+
+    What is given while this goes on is not told, nor does it take the place of what is: an event whose verdict is
+    amended meanwhile would be told twice, or not at all.
     """
     with engine.connect() as connection:
         names = [NOBODY, *_names(connection), CONSENSUS]
+        until = max(_last(connection, name) for name in names)
     ahead = max(10, _READ_AHEAD // len(names))
-    merged = heapq.merge(*(_given(engine, name, ahead) for name in names), key=_order)
+    merged = heapq.merge(*(_given(engine, name, ahead, until) for name in names), key=_order)
     batch: list[sa.RowMapping] = []
     for row in merged:
         batch.append(row)
-        if len(batch) == 200:
-            yield from _labels(engine, batch, verdicts=verdicts, blinding=blinding)
+        if len(batch) == _TOLD:
+            yield from _labels(engine, batch, until, verdicts=verdicts, blinding=blinding)
             batch.clear()
-    yield from _labels(engine, batch, verdicts=verdicts, blinding=blinding)
+    yield from _labels(engine, batch, until, verdicts=verdicts, blinding=blinding)
+
+
+def _last(connection: sa.Connection, name: str) -> int:
+    """When an annotator has given the last annotation, µs, through the index; 0: there is none."""
+    given = sa.select(sa.func.max(answers.c.answered_at)).where(answers.c.annotator == name)
+    return connection.execute(given).scalar_one() or 0
 
 
 def _order(row: Row) -> tuple[int, str]:
     return row["answered_at"], row["id"]
 
 
-def _given(engine: sa.Engine, name: str, ahead: int) -> Iterator[sa.RowMapping]:
-    """Annotations of one annotator in order, through the index."""
+def _given(engine: sa.Engine, name: str, ahead: int, until: int) -> Iterator[sa.RowMapping]:
+    """Annotations of one annotator in order, through the index. until: when the last of them was given, µs."""
     at, last = -1, ""
     while True:
         later = (answers.c.answered_at > at) | ((answers.c.answered_at == at) & (answers.c.id > last))
         query = (
             sa.select(answers)
-            .where(answers.c.annotator == name, answers.c.answered_at >= at, later)
+            .where(answers.c.annotator == name, answers.c.answered_at.between(at, until), later)
             .order_by(answers.c.answered_at, answers.c.id)
             .limit(ahead)
         )
@@ -324,13 +337,13 @@ def _given(engine: sa.Engine, name: str, ahead: int) -> Iterator[sa.RowMapping]:
 
 
 def _labels(
-    engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool, blinding: Blinding | None
+    engine: sa.Engine, rows: Sequence[sa.RowMapping], until: int, *, verdicts: bool, blinding: Blinding | None
 ) -> Iterator[Label]:
     events = sorted({row["event_id"] for row in rows})
     with engine.connect() as connection:
         kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(events))
         candidates = {event: decode_candidate(raw) for event, raw in connection.execute(kept)}
-        final = _final(connection, events) if verdicts else None
+        final = _final(connection, events, until) if verdicts else None
         covered = {} if blinding is None else blinding.over(connection, events)
     for row in rows:
         if row["event_id"] in covered:
@@ -340,9 +353,10 @@ def _labels(
             yield label_of(row, candidate)
 
 
-def _final(connection: sa.Connection, events: Sequence[str]) -> set[str]:
+def _final(connection: sa.Connection, events: Sequence[str], until: int) -> set[str]:
     by_event: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
-    for row in connection.execute(sa.select(answers).where(answers.c.event_id.in_(events))).mappings():
+    given = sa.select(answers).where(answers.c.event_id.in_(events), answers.c.answered_at <= until)
+    for row in connection.execute(given).mappings():
         by_event[row["event_id"]].append(row)
     verdicts = [case_outcome(rows).verdict for rows in by_event.values()]
     return {row["id"] for row in verdicts if row is not None and row["status"] in ENDS}

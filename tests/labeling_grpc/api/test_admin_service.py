@@ -260,6 +260,28 @@ def test_labels_are_exported_in_their_order_each_once(
     assert (amended.label, amended.supersedes) == ("genuine", first["annotation_id"])
 
 
+@pytest.mark.parametrize("told_before", [False, True])
+def test_an_event_that_is_amended_while_labels_are_exported_is_told_once(
+    server: LabelingServer,
+    queue: labeling_pb2_grpc.LabelingServiceStub,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    told_before: bool,
+) -> None:
+    monkeypatch.setattr(queries, "_TOLD", 2)
+    monkeypatch.setattr(queries, "_READ_AHEAD", 2 if told_before else 20_000)
+    answered(queue, "ada", 12 if told_before else 5)
+    given = list(queries.labels(server.store.engine, verdicts=True))
+    names = [label.event_id for label in given]
+    going = queries.labels(server.store.engine, verdicts=True)
+    told = [next(going)]
+    amended = given[0 if told_before else -1].annotation_id or ""
+    queue.AmendLabel(pb.AmendLabelRequest(annotation_id=amended, annotator="ada", label="genuine"))
+    told += going
+    assert [label.event_id for label in told] == names
+    assert {label.label for label in told} == {"fraud"}
+
+
 def exported(admin: admin_pb2_grpc.LabelingAdminServiceStub, *, verdicts: bool = False) -> list[bytes]:
     request = admin_pb2.ExportLabelsRequest(verdicts=verdicts)
     return [label for response in admin.ExportLabels(request) for label in response.labels]
