@@ -41,6 +41,13 @@ _AWAY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _Answer = TypeVar("_Answer")
 
 
+class _People(msgspec.Struct, frozen=True):
+    """Some users. next: where the others are, None after the last."""
+
+    results: list[Person] = []
+    next: str | None = None
+
+
 class AwayError(TidemarkError):
     """Label Studio can't be reached, or takes nothing for now. What was sent may have been done."""
 
@@ -111,10 +118,16 @@ class LabelStudioApi:
         return person
 
     def people(self) -> dict[int, Person]:
-        """The users that there are, by number."""
-        answer: list[Person] | dict[str, Any] = self._get("/api/users/", list[Person] | dict[str, Any])
-        listed = msgspec.convert(answer.get("results", []), list[Person]) if isinstance(answer, dict) else answer
-        return {person.id: person for person in listed}
+        """The users that there are, by number: all at once, or page by page where it parts them."""
+        found: dict[int, Person] = {}
+        for page in range(1, _MOST_PAGES):
+            path = "/api/users/" if page == 1 else f"/api/users/?page={page}"
+            answer: list[Person] | _People = self._get(path, list[Person] | _People)
+            listed = answer if isinstance(answer, list) else answer.results
+            found |= {person.id: person for person in listed}
+            if isinstance(answer, list) or not (answer.next and listed):
+                break
+        return found
 
     def project(self, project: int) -> Project:
         """A project."""

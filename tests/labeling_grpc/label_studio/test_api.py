@@ -45,6 +45,23 @@ def test_a_token_that_is_none_of_its_is_said_without_the_token() -> None:
     assert "wrong-token" not in str(raised.value)
 
 
+@pytest.mark.parametrize("paged", [True, False])
+def test_users_are_all_read_also_where_they_are_parted(*, paged: bool) -> None:
+    """Of a user who is not known nothing is taken."""
+    people = [{"id": number, "email": f"{number}@bank.example"} for number in range(1, 8)]
+
+    def answer(request: Request) -> Answer:
+        number = int(request.path.partition("page=")[2] or 1)
+        part = people[3 * number - 3 : 3 * number]
+        more = f"{request.path}?page={number + 1}" if 3 * number < len(people) else None
+        told = {"count": len(people), "next": more, "results": part} if paged else people
+        return 200, {}, json.dumps(told).encode()
+
+    with receiving(answer) as server:
+        found = api(server.url).people()
+    assert sorted(found) == [1, 2, 3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_tasks_are_read_page_by_page_to_the_last_however_small_its_pages_are(size: int) -> None:
     with standing_in(Studio(page=size)) as studio:
