@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from tidemark.deciding.rule import Bounds, bounds_of
 from tidemark.monitoring.decoding import of_these_classes
 from tidemark.pipeline.model import DecisionRule, LabelSpec
 from tidemark.records import Decision, Prediction
 from tidemark.runtime.figures import figure
+
+_FINEST: Final = 2.0**40
+"""So many times as large as the least part is all that lies beyond a rule's bound."""
 
 
 class Subject(Protocol):
@@ -29,7 +32,10 @@ class Subject(Protocol):
         ...
 
     def share(self, strength: float) -> float:
-        """Where a strength lies between the least that there can be and the greatest, 0 to 1."""
+        """Where a strength lies between the least that matters and the greatest that there can be, 0 to 1.
+
+        It rises with the strength, not evenly.
+        """
         ...
 
     def told(self, one: Prediction, bound: float) -> dict[str, Any]:
@@ -88,12 +94,12 @@ class NumberSubject:
 
     def __init__(self, rule: DecisionRule, label: LabelSpec) -> None:
         self._by: Literal["value", "low", "high"] = rule.by or "value"
-        self._least, self._greatest = float(label.min or 0), float(label.max or 0)
         self._unit = "" if label.unit is None else f" {label.unit}"
         self._sign = 1.0 if rule.at_most is None else -1.0
         edge = rule.at_least if rule.at_most is None else rule.at_most
         alert = None if edge is None else self._sign * edge
         self._edge = math.inf if alert is None else alert
+        self._room = max(self._sign * float(label.min or 0), self._sign * float(label.max or 0)) - self._edge
         self.bounds = Bounds(alert, None if rule.abstain_from is None else self._sign * rule.abstain_from)
 
     def strength(self, one: Prediction) -> float | None:
@@ -107,10 +113,12 @@ class NumberSubject:
         return self._sign * number if number is not None and math.isfinite(number) else None
 
     def share(self, strength: float) -> float:
-        """As `Subject.share`."""
-        number = min(max(self._sign * strength, self._least), self._greatest)
-        part = (number - self._least) / (self._greatest - self._least)
-        return part if self._sign > 0 else 1 - part
+        """As `Subject.share`: of what lies beyond the rule's bound, and finer the nearer to it.
+
+        The greatest number that there can be may be a million times those that come: in even parts all were one.
+        """
+        beyond = min(max((strength - self._edge) / self._room, 0.0), 1.0) if self._room > 0 else 0.0
+        return (beyond + math.log1p(beyond * _FINEST) / math.log1p(_FINEST)) / 2
 
     def told(self, one: Prediction, bound: float) -> dict[str, Any]:
         """As `Subject.told`."""

@@ -138,6 +138,16 @@ def test_what_goes_further_a_rules_way_comes_first_in_its_budget(pair: list[floa
     assert subject.share(1e9) == 1
 
 
+@pytest.mark.parametrize("most", [200.0, 1e9, 1e12])
+def test_a_days_budget_is_for_what_goes_furthest_however_large_a_number_could_be(most: float) -> None:
+    label = number_pipeline().label.model_copy(update={"min": 0.0, "max": most})
+    rule = DecisionRule.model_validate({"name": "r", "at_least": 100.0, "per_day": 2})
+    active, midnight = begun(rule, label), 1_750_032_000_000_000
+    assert [active.decide(None, midnight - 60_000_000, value) for value in (150.0, 160.0)] == ["alert", "alert"]
+    told = [active.decide(None, midnight + 60_000_000, value) for value in (101.0, 155.0, 170.0)]
+    assert told == ["over_budget", "alert", "alert"]
+
+
 def test_where_a_rule_of_a_number_parts_it_is_told_as_it_is_written() -> None:
     label = number_pipeline().label.model_copy(update={"max": 1e9, "unit": "EUR"})
     for bound, words in ((1_234_567.25, "1,234,567.25"), (-3, "-3"), (0.1, "0.1")):
