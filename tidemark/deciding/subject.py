@@ -9,7 +9,7 @@ from tidemark.deciding.rule import Bounds, bounds_of
 from tidemark.monitoring.decoding import of_these_classes
 from tidemark.pipeline.model import DecisionRule, LabelSpec
 from tidemark.records import Decision, Prediction
-from tidemark.runtime.figures import figure
+from tidemark.runtime.figures import figure, probability
 
 _FINEST: Final = 2.0**40
 """So many times as large as the least part is all that lies beyond a rule's bound."""
@@ -79,7 +79,7 @@ class ClassSubject:
 
     def shown(self, bound: float) -> str:
         """As `Subject.shown`."""
-        return f"{bound:.3g}"
+        return probability(bound)
 
     def is_of(self, truth: float | None) -> bool:
         """As `Subject.is_of`: of the class."""

@@ -12,7 +12,7 @@ from tidemark.observe.status_record import (
     LabelingStatus,
     QualityStatus,
 )
-from tidemark.runtime.figures import figure
+from tidemark.runtime.figures import figure, probability
 
 R_SQUARED: Final = "r_squared"
 """The one measure that is no share: below 0 for a model that is worse than to say the mean."""
@@ -90,7 +90,7 @@ def alert_words(found: AlertsStatus) -> str:
         return (
             f"no threshold is known to find {share} yet; about {found.more_positives:,} more random answers of it tell"
         )
-    text = f"flag from {found.threshold:.3g} on, which finds at least {share} (95 % sure)"
+    text = f"flag from {probability(found.threshold)} on, which finds at least {share} (95 % sure)"
     if found.alerts_per_day is None or found.alerts_low is None or found.alerts_high is None:
         return text
     text += f"; about {found.alerts_per_day:,.0f} alerts a day ({found.alerts_low:,.0f} to {found.alerts_high:,.0f})"

@@ -24,3 +24,19 @@ def figure(value: float, digits: int = 3, *, signed: bool = False) -> str:
     if value and math.isfinite(value):
         value = round(value, max(digits - 1 - math.floor(math.log10(abs(value))), 0))
     return f"{value:{'+' if signed else ''},.{_DIGITS}g}"
+
+
+def probability(value: float) -> str:
+    """A probability that something is compared with: near 1 with as many digits as tell it from 1.
+
+    Args:
+        value: 0 to 1.
+
+    Returns:
+        It, with three significant digits, and two of what it lacks to 1.
+
+    """
+    if not 0 < value < 1:
+        return f"{value:g}"
+    places = (2 - math.floor(math.log10(value)), 1 - math.floor(math.log10(1 - value)))
+    return repr(round(value, max(places)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemark.runtime.figures import figure
+from tidemark.runtime.figures import figure, probability
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,18 @@ def test_a_figure_is_off_by_less_than_its_last_digit(value: float, digits: int) 
 
 def test_a_figure_that_is_a_difference_has_its_sign() -> None:
     assert [figure(value, 4, signed=True) for value in (1500.0, -0.25, 0.0)] == ["+1,500", "-0.25", "+0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "0"), (1.0, "1"), (0.5, "0.5"), (0.123456, "0.123"), (0.00123456, "0.00123"), (0.9996, "0.9996")],
+)
+def test_a_probability_has_three_digits_and_what_it_lacks_to_1_has_two(value: float, words: str) -> None:
+    assert probability(value) == words
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_no_probability_that_is_compared_with_is_told_as_a_certainty(value: float) -> None:
+    read = float(probability(value))
+    assert 0 < read < 1
+    assert abs(read - value) <= min(0.01 * value, 0.1 * (1 - value))
