@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from console.api.problems import STATUS, is_call, problem, problem_of
 from console.pages.common import sessions_of
@@ -67,9 +69,18 @@ async def unknown(request: Request, error: Exception) -> Response:
     """What Starlette refuses: no such page, no such method."""
     status = error.status_code if isinstance(error, HTTPException) else 404
     response = _told(request, status, "Look at the address, or begin at the first page.", "")
-    if isinstance(error, HTTPException) and error.headers:  # which methods there are
-        response.headers.update(error.headers)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["allow"] = ", ".join(sorted(set(_methods(request.app.routes, request.scope["path"]))))
     return response
+
+
+def _methods(routes: Iterable[BaseRoute], path: str) -> Iterator[str]:
+    """Methods that an address has, of all routes that lead there."""
+    for route in routes:
+        if isinstance(route, Mount) and path.startswith(route.path):
+            yield from _methods(route.routes, path.removeprefix(route.path))
+        elif isinstance(route, Route) and route.path_regex.match(path):
+            yield from route.methods or ()
 
 
 async def broken(request: Request, error: Exception) -> Response:

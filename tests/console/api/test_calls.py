@@ -259,11 +259,16 @@ def test_what_is_wrong_with_a_call_is_told_as_a_problem(
     assert len(response.json()["detail"].splitlines()) < 4
 
 
-@pytest.mark.parametrize(("verb", "allowed"), [("DELETE", "GET"), ("OPTIONS", "GET"), ("POST", "GET")])
-def test_a_method_that_there_is_not_is_told_with_those_that_there_are(url: str, verb: str, allowed: str) -> None:
-    response = plain_http.request(verb, f"{url}/api/v1/pipelines/pay/stats", timeout=30)
-    assert response.status_code == 405
-    assert allowed in response.headers["allow"].split(", ")
+@pytest.mark.parametrize("verb", ["DELETE", "OPTIONS", "PUT"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("api/v1/pipelines/pay/stats", "GET, HEAD"), ("api/v1/pipelines/pay/labels", "GET, HEAD, POST")],
+)
+def test_a_method_that_there_is_not_is_told_with_all_that_there_are(
+    url: str, verb: str, path: str, allowed: str
+) -> None:
+    response = plain_http.request(verb, f"{url}/{path}", timeout=30)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
