@@ -18,6 +18,7 @@ from tidemark.features.rows import Cleaner, surviving
 from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
 from tidemark.formats.decoder import Decoded, Decoder, writer
+from tidemark.formats.nested_names import parted
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
@@ -61,7 +62,7 @@ class Records:
         cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
         self._cleaner, self._key = (cleaner if cleans else None), own
         column = pipeline.columns[own]
-        self._changed = cleans or bool(column.missing or column.rules())
+        self._changed = cleans or bool(column.missing or column.rules()) or any(map(parted, names))
 
     @cached_property
     def _own(self) -> Decoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -18,6 +19,7 @@ from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_
 from tidemark.formats.foreign import foreign
 from tidemark.formats.json_columns import Field, PlainColumns
 from tidemark.formats.json_scan import DEEPEST, name_hashes, suspicious
+from tidemark.formats.nested_names import nested, parted, raw_of
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
 from tidemark.records.record_formats import Told
@@ -36,6 +38,7 @@ WANTED: Final = {
 }
 """What a dead letter says of it."""
 _NONE: Final = np.empty(0)
+_NOTHING: Final = msgspec.Raw(b"null")
 _FEW: Final = 1_024
 """Fewer records are parsed sooner than they are made columns."""
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
@@ -109,7 +112,7 @@ def too_large(name: str, shown: str) -> str:
 
 def _strict(column: Told) -> bool:
     """Whether a record must have the column under its one name."""
-    return column.required and len(column.names) == 1
+    return column.required and len(column.names) == 1 and parted(column.name) is None
 
 
 class JsonReader:
@@ -137,12 +140,20 @@ class JsonReader:
                 (field_of[name], kind) if _strict(each) else (field_of[name], kind | None, None) for name in each.names
             ]
         rename = {field: name for name, field in field_of.items()}
+        within = nested(columns)
+        self._within = {name: JsonReader(own, examined=examined) for name, own in within.items()}
+        self._objects: dict[str, Callable[[Any], Any]] = {}
+        for i, name in enumerate(within):
+            fields.append((f"object_{i}", msgspec.Raw, _NOTHING))
+            rename[f"object_{i}"] = name
+            self._objects[name] = attrgetter(f"object_{i}")
         record = msgspec.defstruct("RawRecord", fields, rename=rename, gc=False)
         self._decode = msgspec.json.Decoder(record).decode
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        self._hashes = name_hashes(names)
+        self._read_names = frozenset([*names, *within])
+        self._hashes = name_hashes([*names, *within])
         told = [Field(name, each.kind, _strict(each)) for name, each in self._kinds.items()]
-        self._plain = PlainColumns(told, MAX_VALUE) if examined else None
+        self._plain = PlainColumns(told, MAX_VALUE) if examined and not within else None
         self._whole = [name for name, column in self._kinds.items() if column.kind == "int"]
         self._floats = [column for column in columns if column.kind == "float"]
 
@@ -195,7 +206,32 @@ class JsonReader:
     def _parsed(self, values: Sequence[bytes | None]) -> tuple[Mapping[str, Values], NDArray[np.int64], dict[int, str]]:
         """As `_fields`, of records one by one."""
         records, rows, bad = self._records(values)
-        return {name: list(map(getter, records)) for name, getter in self._getters.items()}, rows, bad
+        fields = {name: list(map(getter, records)) for name, getter in self._getters.items()}
+        wrong = self._add_nested(fields, records)
+        if not wrong:
+            return fields, rows, bad
+        bad |= {int(rows[i]): reason for i, reason in wrong.items()}
+        good = [i for i in range(len(records)) if i not in wrong]
+        return {name: [own[i] for i in good] for name, own in fields.items()}, rows[good], bad
+
+    def _add_nested(self, fields: dict[str, list[Any]], records: Sequence[Any]) -> dict[int, str]:
+        """Put in what objects within the records tell; why some of the records are bad, by their number."""
+        wrong: dict[int, str] = {}
+        for outer, reader in self._within.items():
+            raws = [bytes(raw) for raw in map(self._objects[outer], records)]
+            found, rows, bad = reader._fields([raw if raw.startswith(b"{") else b"{}" for raw in raws])
+            for i, reason in bad.items():
+                wrong.setdefault(i, f"{outer}.{reason}")
+            places = rows.tolist()
+            for inner, values in found.items():
+                own = fields[f"{outer}.{inner}"]
+                for i, value in zip(places, values, strict=True):
+                    if value is None:
+                        continue
+                    if own[i] is not None:
+                        wrong.setdefault(i, f"{outer}.{inner}: is given twice, once within '{outer}'")
+                    own[i] = value
+        return wrong
 
     def _records(self, values: Sequence[bytes | None]) -> tuple[list[Any], NDArray[np.int64], dict[int, str]]:
         """Decoded structs of the rows whose columns are as declared; the rows; and why not the others."""
@@ -235,7 +271,7 @@ class JsonReader:
             record = self._record(value)
         except _FAILURES as error:
             return self._explain(value, error) if self._examined else str(error)
-        return (_repetition(value, self._kinds) if doubtful else None) or record
+        return (_repetition(value, self._read_names) if doubtful else None) or record
 
     def _record(self, value: bytes) -> Any:  # noqa: ANN401 - a struct that is made at run time
         """A record; `7.0` and `7e0` are the whole number 7."""
@@ -267,10 +303,11 @@ class JsonReader:
                 value = values[rows[i]] or b""
                 try:
                     fields = self._decode_fields(value)
+                    told = (raw_of(fields, name) for name in column.names)
+                    raw = next(each for each in told if each is not None)
                 except _FAILURES as error:  # a name that nobody reads is no UTF-8, which is only seen here
                     reasons.setdefault(i, f"{_syntax(error, value)}: {short(value)}")
                     continue
-                raw = bytes(next(fields[name] for name in column.names if name in fields and fields[name] != b"null"))
                 if is_rounded(raw, float(own[i])):
                     reasons.setdefault(i, too_large(column.name, short(raw)))
         return reasons
@@ -326,7 +363,7 @@ def _deeper_than(value: bytes, levels: int) -> bool:
     return False
 
 
-def _repetition(value: bytes, names: Mapping[str, object]) -> str | None:
+def _repetition(value: bytes, names: AbstractSet[str]) -> str | None:
     """Why a value is bad whose outermost object gives one of the names more than once; None if it does not."""
     decoder = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False)  # numbers of any length
     try:

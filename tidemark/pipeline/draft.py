@@ -20,6 +20,8 @@ from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
 from tidemark.runtime.suggestions import did_you_mean
 
+_DEEPEST: Final = 4
+"""Levels of objects within a record whose fields become columns."""
 _MAX_CATEGORIES: Final = 20
 _DAY: Final = 86_400_000_000
 _FORMS: Final[dict[KeyForm, str]] = {
@@ -101,9 +103,20 @@ def draft(
 
 def _fields(value: bytes | None) -> dict[str, Any] | None:
     try:
-        return _decode(value or b"")
+        return _flat(_decode(value or b""), _DEEPEST)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def _flat(fields: dict[str, Any], levels: int) -> dict[str, Any]:
+    """Fields of objects within the record beside its own, named with a dot. levels: so deep."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and value and levels and name and "." not in name:
+            found |= {f"{name}.{inner}": own for inner, own in _flat(value, levels - 1).items() if inner}
+        else:
+            found[name] = value
+    return found
 
 
 def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, SeenColumn], dict[str, str]]:

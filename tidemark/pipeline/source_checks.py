@@ -74,6 +74,12 @@ def _columns(key: str, source: SourceSpec, kind: SourceKind, pipeline: Pipeline)
     for column, attribute in source.columns.items():
         if column not in pipeline.columns:
             yield unknown_column(f"{key}.columns.{column}", column, pipeline.columns)
+        elif as_records and any("." in name for name in (column, *(pipeline.columns[column].names or ()))):
+            yield Problem(
+                f"{key}.columns.{column}",
+                "a column with a dot in its name can't be told by a source: a sender could tell another value of it in "
+                "an object within the record; give it a name without",
+            )
         if not any(_names(name, attribute) for name in known):
             yield Problem(
                 f"{key}.columns.{column}",

@@ -13,6 +13,7 @@ import msgspec
 from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
 from tidemark.formats.csv_rows import table
+from tidemark.formats.nested_names import parted, raw_of
 from tidemark.formats.text_lines import beginning
 from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.suggestions import did_you_mean
@@ -57,12 +58,16 @@ def records_of(path: Path, key: str | None, separator: str | None = None) -> Ite
 
 def _key(line: bytes, key: str, where: str) -> bytes | None:
     columns = _object(line, where)
-    if key not in columns:
-        raise ConfigError(f"{where}: there is no column '{key}'; {did_you_mean(key, columns)}")
-    value: object = _value(columns[key])
+    raw = raw_of(columns, key)
+    if raw is None:
+        outer = (parted(key) or (key, ""))[0]
+        if key not in columns and outer not in columns:
+            raise ConfigError(f"{where}: there is no column '{key}'; {did_you_mean(key, columns)}")
+        return None
+    value: object = _value(raw)
     if isinstance(value, dict | list):
         raise ConfigError(f"{where}: column '{key}' is no text or number, so it can't be a key; name another")
-    return None if value is None else (value if isinstance(value, str) else bytes(columns[key]).decode()).encode()
+    return value.encode() if isinstance(value, str) else raw
 
 
 def _object(line: bytes, where: str) -> dict[str, msgspec.Raw]:

@@ -30,7 +30,7 @@ PAYMENTS = [
             "shop_id": i % 5,
             "amount": i * 1.5,
             "channel": ["chip", "online"][i % 2],
-            "nested": {"x": 1},
+            "nested": {"x": 1, "tags": ["a"]},
             "odd name!": i % 3,
             **({"tip": 1} if i % 4 else {}),
         },
@@ -53,6 +53,7 @@ def test_a_draft_says_what_can_be_seen_in_the_records() -> None:
         "shop_id": "int",
         "amount": "float",
         "channel": "string",
+        "nested.x": "int",
         "odd name!": "int",
         "tip": "int",
     }
@@ -60,6 +61,22 @@ def test_a_draft_says_what_can_be_seen_in_the_records() -> None:
     assert {"amount", "channel", "odd_name_", "tip", "shop_id"} <= {feature.name for feature in pipeline.features}
     assert next(f.categories for f in pipeline.features if f.name == "channel") == ["chip", "online"]
     assert "card_amount_mean_1d" in {window.name for window in pipeline.windows}
+
+
+def test_fields_of_objects_within_the_records_are_columns_by_their_dotted_names() -> None:
+    records = [
+        {
+            "user": {"id": f"u{i % 9}", "geo": {"country": "DE"}},
+            "meta": {"ts": f"2026-09-01T00:{i % 60:02}:00Z"},
+            "a": {},
+        }
+        for i in range(120)
+    ]
+    samples = [Sample(f"u{i % 9}".encode(), json.dumps(each).encode()) for i, each in enumerate(records)]
+    pipeline = drafted(samples)
+    assert (pipeline.keys, pipeline.time.column) == (["user.id"], "meta.ts")
+    assert set(pipeline.columns) == {"user.id", "user.geo.country", "meta.ts"}
+    assert {"user_geo_country"} <= {feature.name for feature in pipeline.features}
 
 
 def test_what_is_drafted_of_start_training_and_gates_is_what_a_file_without_them_has() -> None:
@@ -86,7 +103,7 @@ def test_of_many_classes_boosted_trees_are_the_default() -> None:
 def test_choices_and_what_was_left_out_are_in_comments() -> None:
     text = draft("cards.raw", PAYMENTS, partitions=1)
     assert text.count("CHOOSE") >= 6
-    assert '# left out: "nested" (dict)' in text
+    assert '# left out: "nested.tags" (list)' in text
 
 
 def test_key_and_time_can_be_given() -> None:

@@ -126,6 +126,16 @@ def test_cells_may_be_parted_by_something_else_than_commas(
     assert (record.key, json.loads(record.value)) == (b"x", {"k": "x", "a b": "1;5", "c": None})
 
 
+def test_a_key_may_be_a_field_of_an_object_within_the_row(tmp_path: Path) -> None:
+    told = [{"user": {"id": "x"}}, {"user": {"id": 7}}, {"user": {"id": None}}, {"user": 3}, {"user.id": "y"}]
+    rows = [json.dumps(each) for each in told]
+    (tmp_path / "rows.ndjson").write_text("\n".join(rows))
+    records = list(records_of(tmp_path / "rows.ndjson", "user.id"))
+    assert [record.key for record in records] == [b"x", b"7", None, None, b"y"]
+    with pytest.raises(ConfigError, match=r"rows.ndjson:1: there is no column 'usr.id'; did you mean 'user'\?"):
+        list(records_of(tmp_path / "rows.ndjson", "usr.id"))
+
+
 def test_a_byte_order_mark_before_lines_of_json_is_none_of_them(tmp_path: Path) -> None:
     (tmp_path / "rows.ndjson").write_bytes('\ufeff{"k": "x"}\n'.encode())
     (record,) = records_of(tmp_path / "rows.ndjson", "k")

@@ -69,6 +69,14 @@ def test_what_a_source_says_is_checked_with_the_file(spec: dict[str, Any], told:
         pipeline_of("http", {}, **spec)
 
 
+def test_a_column_that_senders_could_tell_in_an_object_is_told_by_no_source() -> None:
+    pipeline = pipeline_of("http", {}, columns={"a": "id"})
+    column = pipeline.columns["a"].model_copy(update={"names": ["meta.id"]})
+    dotted = pipeline.model_copy(update={"columns": {**pipeline.columns, "a": column}})
+    (problem,) = source_problems(dotted)
+    assert problem.text.startswith("a column with a dot in its name can't be told by a source")
+
+
 def test_a_kind_that_there_is_not_is_told_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match=r"sources\[0\].kind: 'htp' is not allowed; write .*'http'"):
         pipeline_of("htp", {})
