@@ -230,6 +230,10 @@ def _candidate(event_id: str, case: pb.Case) -> Candidate:
             raise RefusedError(
                 Reason.INVALID_FIELD, f"feature {feature.name!r} is not finite: leave it out", field="case.features"
             )
+        if feature.name in features:
+            raise RefusedError(
+                Reason.INVALID_FIELD, f"feature {feature.name!r} is given twice: give one value", field="case.features"
+            )
         features[fields.name("case.features.name", feature.name, 128)] = value
     candidate = Candidate(
         event_id=event_id,

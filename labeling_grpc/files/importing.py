@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +58,6 @@ _WANTED: Final[dict[Kind, str]] = {
     "numbers": "an object of names and numbers (or columns f_NAME)",
 }
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_REPEATED: Final = Repeated(tuple(_KINDS))
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -106,12 +106,26 @@ def _typed(path: Path, row: Row) -> dict[str, Any]:
         raise ConfigError(f"{path}, row {row.number}: {row.problem}; mend or remove it")
     try:
         fields = _fields(row.value)
-        twice = _REPEATED.first([row.value])
+        twice = _given_again(row.value, filter(_kind_of, fields))
+        features = fields.get("features")
+        if twice is None and features is not None and bytes(features)[:1] == b"{":
+            twice = _given_again(bytes(features), _fields(features))
     except _UNREADABLE as error:
         raise ConfigError(f"{path}, row {row.number} is no JSON object ({error}); mend or remove it") from error
     if twice is not None:
-        raise ConfigError(f"{path}, row {row.number}: {twice[1]}: given more than once; mend or remove it")
+        raise ConfigError(f"{path}, row {row.number}: {twice}: given more than once; mend or remove it")
     return {name: _value(path, row, name, kind, raw) for name, raw in fields.items() if (kind := _kind_of(name))}
+
+
+def _given_again(value: bytes, names: Iterable[str]) -> str | None:
+    """The first of some names that an object gives more than once."""
+    found = _finder(tuple(names)).first([value])
+    return None if found is None else found[1]
+
+
+@lru_cache(maxsize=64)
+def _finder(names: tuple[str, ...]) -> Repeated:
+    return Repeated(names)
 
 
 def _value(path: Path, row: Row, name: str, kind: Kind, raw: msgspec.Raw) -> object:

@@ -291,6 +291,7 @@ def test_labels_of_known_and_of_new_events_are_taken_in_each_on_its_own(
     admin: admin_pb2_grpc.LabelingAdminServiceStub,
 ) -> None:
     case = pb.Case(key="C1", time_us=500, features=[pb.Feature(name="amount", value=4.5), pb.Feature(name="count_1d")])
+    twice = pb.Case(time_us=500, features=[pb.Feature(name="amount", value=4.5), pb.Feature(name="amount", value=5)])
     sent = admin_pb2.ImportLabelsRequest(
         labels=[
             admin_pb2.ImportedLabel(event_id="new-1", label="fraud", known_at_us=900, case=case, confidence=0.75),
@@ -298,6 +299,7 @@ def test_labels_of_known_and_of_new_events_are_taken_in_each_on_its_own(
             admin_pb2.ImportedLabel(event_id="new-2", label="fraud", case=case),
             admin_pb2.ImportedLabel(event_id="new-3", label="fraud"),
             admin_pb2.ImportedLabel(event_id="new-4", label="fraud", confidence=2.0),
+            admin_pb2.ImportedLabel(event_id="new-5", label="fraud", known_at_us=900, case=twice),
         ]
     )
     results = admin.ImportLabels(sent).results
@@ -308,6 +310,7 @@ def test_labels_of_known_and_of_new_events_are_taken_in_each_on_its_own(
         (Reason.INVALID_FIELD, "known_at_us"),
         (Reason.UNKNOWN_CASE, ""),
         (Reason.INVALID_FIELD, "confidence"),
+        (Reason.INVALID_FIELD, "case.features"),
     ]
     assert all(result.duplicate for result in admin.ImportLabels(sent).results[:2])
     labels = {label.event_id: label for label in (decode(Label, line) for line in exported(admin))}
