@@ -16,6 +16,7 @@ from tidemark.pipeline.classes import ClassReader
 from tidemark.pipeline.model import ColumnType, Pipeline
 from tidemark.records import Outcome, decode
 from tidemark.runtime.broker_time import broker_times, wall_clock
+from tidemark.runtime.json_names import given_again
 from tidemark.runtime.processor import Batch
 
 FIELDS: Final = (
@@ -26,6 +27,7 @@ FIELDS: Final = (
 _STEP: Final = "monitor"
 _WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 _SHOWN: Final = 60
+_WRITTEN: Final = tuple(f'"{name}"'.encode() for name in Outcome.__struct_fields__)
 _EXACT: Final = 2**53
 """From here on a float may stand for a whole number beside it."""
 
@@ -75,6 +77,8 @@ class OutcomeReader:
             outcome = decode(Outcome, value)
         except RecordError as error:
             raise RecordError(error.step, f"{error.reason}; {FIELDS}") from error
+        if (twice := _given_again(value or b"")) is not None:
+            raise RecordError(_STEP, f"{twice}: given more than once; write it once")
         if not self._classes.classes:
             raise RecordError(_STEP, "the label is a number, and outcomes that are numbers are not read yet")
         try:
@@ -125,3 +129,13 @@ class OutcomeReader:
             shown = repr(value)[:_SHOWN]
             raise RecordError(_STEP, f"business_id is {shown}, and {self._column!r} is an int of 64 bits")
         return str(whole)
+
+
+def _given_again(value: bytes) -> str | None:
+    """The first of an outcome's fields that it gives more than once: parsers differ in which of them they take."""
+    if b"\\" not in value and all(value.count(name) < 2 for name in _WRITTEN):
+        return None
+    try:
+        return next(iter(given_again(value, Outcome.__struct_fields__)), None)
+    except RecursionError as error:
+        raise RecordError(_STEP, f"it is nested too deeply; {FIELDS}") from error

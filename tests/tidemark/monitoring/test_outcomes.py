@@ -133,3 +133,24 @@ def test_a_record_nested_beyond_reason_is_refused_as_any_other() -> None:
     rows, bad = read(OutcomeReader(pipeline()), b'{"label":1,"x":' + b"[" * 100_000)
     assert rows == []
     assert "nested too deeply" in bad[0]
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (b'{"business_id":"1","label":"yes","known_at":1,"label":"no"}', "label: given more than once"),
+        (b'{"business_id":"1","label":"yes","known_at":1,"l\\u0061bel":"no"}', "label: given more than once"),
+        (b'{"business_id":"1","business_id":"2","label":"yes","known_at":1}', "business_id: given more than once"),
+        (b'{"business_id":"1","label":"yes","known_at":1,"note":"label","more":{"label":"no"},"note":2}', None),
+    ],
+)
+def test_a_truth_that_is_given_twice_is_refused_whichever_a_parser_would_take(record: bytes, told: str | None) -> None:
+    rows, bad = read(OutcomeReader(pipeline()), record)
+    assert (len(rows), bad) == ((1, []) if told is None else (0, [f"{told}; write it once"]))
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900, 5_000, 100_000])
+def test_an_outcome_of_any_depth_ends_nothing(depth: int) -> None:
+    record = b'{"business_id":"1","label":"y\\u0065s","known_at":1,"x":' + b"[" * depth + b"]" * depth + b"}"
+    rows, bad = read(OutcomeReader(pipeline()), record)
+    assert len(rows) + len(bad) == 1
