@@ -20,6 +20,7 @@ from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
 from tidemark.runtime.suggestions import did_you_mean
 
+_FRACTION: Final = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+([eE][+-]?[0-9]+)?")
 _DEEPEST: Final = 4
 """Levels of objects within a record whose fields become columns."""
 _MAX_CATEGORIES: Final = 20
@@ -205,13 +206,14 @@ def _text(
 ) -> str:
     time = timed.column
     columns = [c for c in seen.values() if c.name not in (key, time)]
-    identity = next((c.name for c in columns if c.identifies and c.type == "string"), None)
+    written = [c for c in columns if _tells_numbers(c)]
+    identity = next((c.name for c in columns if c.identifies and c.type == "string" and c not in written), None)
     counters = [c for c in columns if c.type == "int" and c.identifies and n > 1]
     numbers = [c for c in columns if c.type in ("int", "float", "bool") and c not in counters]
-    texts = [c for c in columns if c.type == "string" and c.name != identity]
+    texts = [c for c in columns if c.type == "string" and c.name != identity and c not in written]
     categories = [c for c in texts if c.distinct < len(c.values) or n == 1]
     free = [c.name for c in texts if c not in categories]
-    names = _names([*numbers, *categories], set(seen))
+    names = _names([*numbers, *written, *categories], set(seen))
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", topic.removesuffix(".raw")).strip("-_")[:60] or "pipeline"
     if topic in (f"{name}.{own}" for own in ("features", "predictions", "labels", "outcomes", "metrics")):
         name = f"{name}-learning"
@@ -248,6 +250,11 @@ def _text(
     for column in numbers:
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql]
+    for column in written:
+        sql = f"TRY_CAST({_identifier(column.name)} AS DOUBLE)"
+        named = _free(f"{names[column.name]}_number", {*names.values(), *seen})
+        lines += ["", "[[features]]", f"name = {_quoted(named)}"]
+        lines += [f"sql = {_quoted(sql)}    # numbers as texts; a text that is none is missing"]
     for column in categories:
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         known, comment = _categories(column)
@@ -262,6 +269,11 @@ def _text(
     lines += _label(identity, seen)
     lines += SETTINGS
     return "\n".join(lines)
+
+
+def _tells_numbers(column: SeenColumn) -> bool:
+    """Whether all its texts are numbers, and none of them digits alone: those may be codes."""
+    return column.type == "string" and all(map(_FRACTION.fullmatch, column.values))
 
 
 def _categories(column: SeenColumn) -> tuple[list[str], list[str]]:

@@ -165,6 +165,14 @@ def test_a_number_that_differs_in_every_record_is_no_feature_and_the_draft_says_
     assert '# no feature: "n" (another number in every record' in text
 
 
+def test_numbers_that_are_written_as_texts_are_features_by_their_value_and_name_no_event() -> None:
+    records = [{"who": f"w{i % 2}", "at": 1_700_000_000, "price": f"{i}.50", "code": f"54{i:02}"} for i in range(30)]
+    pipeline = drafted([sample(each) for each in records])
+    told = {feature.name: feature.sql for feature in pipeline.features}
+    assert told["price_number"] == 'TRY_CAST("price" AS DOUBLE)'
+    assert pipeline.label.business_id == "code"
+
+
 def test_where_nothing_names_an_entity_records_are_named_by_their_time_whatever_it_is_called() -> None:
     pipeline = drafted([sample({"a time": 1_700_000_000, "x": 1.5})], time="a time")
     assert pipeline.keys == ["a time"]
