@@ -142,18 +142,5 @@ def normal(mean: float, error: float) -> tuple[float, float]:
     return mean - _Z * error, mean + _Z * error
 
 
-def logit(value: float, positives: float) -> tuple[float, float]:
-    """Interval of an average precision estimated from so many (effective) positives; [0, 1] at 0, 1 or none.
-
-    On the logit scale with standard error (positives * value * (1 - value))^-1/2: Boyd, Eng, Page 2013, "Area under
-    the precision-recall curve: point estimates and confidence intervals", section 3.2.
-    """
-    if not 0 < value < 1 or positives <= 0:
-        return 0.0, 1.0
-    middle = math.log(value / (1 - value))
-    reach = _Z / math.sqrt(positives * value * (1 - value))
-    return _expit(middle - reach), _expit(middle + reach)
-
-
 def _expit(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

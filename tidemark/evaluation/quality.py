@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sampling.estimates import Estimate, stratified_ratio
-from tidemark.evaluation import intervals, metrics
+from tidemark.evaluation import metrics
 from tidemark.evaluation.draw import shares_of
 from tidemark.evaluation.labels import drawn_labels
+from tidemark.evaluation.measures import Sample, average_precision
 from tidemark.evaluation.metrics import Floats
 from tidemark.records import NO_MODEL, SOURCES, Label, LabelSource, Metric
 from tidemark.records.metric_kind import MetricKind
@@ -133,7 +134,7 @@ class _Draw:
             "base_rate": self._ratio(mine & is_positive, mine),
             "precision": self._ratio(mine & flagged & is_positive, mine & flagged),
             "recall": self._ratio(mine & flagged & is_positive, mine & is_positive),
-            "average_precision": self._average_precision(mine, is_positive, positive),
+            "average_precision": self._average_precision(mine, positive),
         }
 
     def _ratio(self, numerator: NDArray[np.bool_] | Floats, denominator: NDArray[np.bool_]) -> Estimate:
@@ -146,17 +147,14 @@ class _Draw:
             low, high = max(low, 0.0), min(high, 1.0)
         return Estimate(estimate.value, low, high, estimate.se, inside)
 
-    def _average_precision(self, mine: NDArray[np.bool_], is_positive: NDArray[np.bool_], positive: int) -> Estimate:
-        """Weighted average precision; its interval counts the positives by their effective number (Kish 1965)."""
+    def _average_precision(self, mine: NDArray[np.bool_], positive: int) -> Estimate:
+        """Weighted average precision."""
         answers = np.bincount(self.stratum[self.answered], minlength=self.population.shape[0])
         weight = (self.population / np.maximum(answers, 1))[self.stratum] * self.share
         seen = mine & self.answered
-        positives = weight[seen & is_positive]
-        if positives.shape[0] < 2:
-            return Estimate(math.nan, 0.0, 1.0, math.nan, int(seen.sum()))
-        value = metrics.average_precision(is_positive[seen], self.table[seen, positive], weight[seen])
-        low, high = intervals.logit(value, float(positives.sum() ** 2 / np.square(positives).sum()))
-        return Estimate(value, low, high, math.nan, int(seen.sum()))
+        found = average_precision(Sample(self.truth[seen], self.table[seen], weight[seen]), positive)
+        value = math.nan if found.value is None else found.value
+        return Estimate(value, found.low, found.high, math.nan, int(seen.sum()))
 
 
 def _class(place: dict[str, int], label: Label) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.evaluation import intervals, metrics
+from tidemark.evaluation.measures import Sample, average_precision
 from tidemark.monitoring.joined import UNKNOWN
 from tidemark.records import Metric
 from tidemark.records.metric_kind import MetricKind
@@ -89,8 +90,9 @@ def _figures(rows: NDArray[Any], positive: int, threshold: float) -> Iterator[Fi
     yield _share("base_rate", is_positive)
     yield _share("precision", is_positive[flagged])
     yield _share("recall", flagged[is_positive])
-    average = metrics.average_precision(is_positive, score)
-    yield Figure("average_precision", average, *_or_nan(intervals.logit, average, int(is_positive.sum())))
+    average = average_precision(Sample(truth, probabilities, np.ones(len(truth))), positive)
+    if average.value is not None:
+        yield Figure("average_precision", average.value, average.low, average.high)
     if rows.shape[0] >= TOP:
         top = metrics.precision_at(is_positive, score, TOP)
         yield Figure(f"precision_at_{TOP}", top, *intervals.wilson(top, TOP))
@@ -108,7 +110,3 @@ def _mean(name: str, values: metrics.Floats) -> Figure:
         return Figure(name, math.nan, math.nan, math.nan)
     mean = float(values.mean())
     return Figure(name, mean, *intervals.normal(mean, float(values.std(ddof=1)) / math.sqrt(values.shape[0])))
-
-
-def _or_nan(interval: Callable[[float, float], tuple[float, float]], value: float, n: int) -> tuple[float, float]:
-    return interval(value, n) if math.isfinite(value) else (math.nan, math.nan)

@@ -251,10 +251,10 @@ def _text(
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql]
     for column in written:
-        sql = f"TRY_CAST({_identifier(column.name)} AS DOUBLE)"
+        cast = f"TRY_CAST({_identifier(column.name)} AS DOUBLE)"
         named = _free(f"{names[column.name]}_number", {*names.values(), *seen})
         lines += ["", "[[features]]", f"name = {_quoted(named)}"]
-        lines += [f"sql = {_quoted(sql)}    # numbers as texts; a text that is none is missing"]
+        lines += [f"sql = {_quoted(cast)}    # numbers as texts; a text that is none is missing"]
     for column in categories:
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         known, comment = _categories(column)

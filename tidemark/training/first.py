@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from kernels.forest.forest import Forest
 from tidemark.errors import ConfigError, ModelError
-from tidemark.evaluation import intervals
-from tidemark.evaluation.metrics import average_precision, log_loss
+from tidemark.evaluation.measures import Sample, average_precision
+from tidemark.evaluation.metrics import log_loss
 from tidemark.evaluation.numbers import NumberSample, coverage, mae, r_squared, rmse
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
@@ -281,12 +281,11 @@ def _backtest(
         return sizes
     model = _trained(earlier, schema, pipeline, num_threads, scaling)
     given = model.probabilities(rows.features[first:])
-    precision = average_precision(truth, given[:, positive])
-    low, high = intervals.logit(precision, float(truth.sum()))
+    precision = average_precision(Sample(rows.target[first:], given, np.ones(len(truth))), positive)
     return sizes | {
-        "holdout_average_precision": precision,
-        "holdout_average_precision_low": low,
-        "holdout_average_precision_high": high,
+        "holdout_average_precision": precision.value,
+        "holdout_average_precision_low": precision.low,
+        "holdout_average_precision_high": precision.high,
         "holdout_log_loss": log_loss(rows.target[first:], given),
     }
 

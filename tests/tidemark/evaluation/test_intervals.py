@@ -16,13 +16,14 @@ def test_wilsons_interval_equals_scipys(n: int, share: float) -> None:
 
 def test_nothing_seen_says_nothing() -> None:
     assert intervals.wilson(0.0, 0) == (0.0, 1.0)
-    assert intervals.logit(0.3, 0) == (0.0, 1.0)
-    assert intervals.logit(1.0, 10) == (0.0, 1.0)
+    assert intervals.of_average_precision(0.3, 0.1, 0, 0.3) == (0.0, 1.0)
 
 
 def test_the_interval_of_an_average_precision_holds_it_and_narrows_with_positives() -> None:
-    few, many = intervals.logit(0.3, 10), intervals.logit(0.3, 1000)
+    few, many = (intervals.of_average_precision(0.3, n**-0.5 / 3, n, 0.3) for n in (10, 1000))
     assert few[0] < many[0] < 0.3 < many[1] < few[1]
+    few, many = (intervals.of_average_precision(1.0, 0.0, n, 1.0) for n in (10, 1000))
+    assert 0.5 < few[0] < many[0] < few[1] == many[1] == 1.0
 
 
 def test_the_normal_interval_is_two_standard_errors_wide_on_each_side() -> None:

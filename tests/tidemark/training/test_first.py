@@ -71,6 +71,17 @@ def test_a_history_gives_a_model_with_its_figures() -> None:
     assert precision > 0.8
 
 
+def test_the_interval_of_a_model_that_errs_in_nothing_follows_from_its_positives() -> None:
+    told = history().with_columns(a=pl.when(pl.col("truth") == "yes").then(5.0).otherwise(-5.0))
+    figures = from_history(labeled_pipeline(), told, "h", all_known=True).manifest.metrics
+    positives, low = figures["holdout_positives"], figures["holdout_average_precision_low"]
+    assert figures["holdout_average_precision"] == 1.0
+    assert positives is not None
+    assert low is not None
+    assert positives > 20
+    assert 0.8 < low < 1.0
+
+
 def test_labels_of_a_history_count_in_the_start() -> None:
     """A model of a history that knows positives enough is followed by the strategy, not by a search for positives."""
     rare = history().filter((pl.col("truth") == "no") | (pl.int_range(pl.len()) % 8 == 0))
