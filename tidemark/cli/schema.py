@@ -23,7 +23,7 @@ class Written(StrEnum):
 
 @app.command()
 def schema(
-    avro: Annotated[Written | None, typer.Option(help="Print the Avro schema of what `[[outputs]]` write.")] = None,
+    avro: Annotated[Written | None, typer.Option(help="Print the Avro schema of what `outputs` write.")] = None,
 ) -> None:
     """Print the JSON schema of pipeline files, for editors; or the Avro schema of predictions or candidates."""
     if avro is None:

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 import pytest
 import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import tidemark.cli
@@ -118,3 +121,15 @@ def test_a_command_waits_only_for_what_it_needs(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert set(done.stdout.split()) <= _NEEDED[command]
+
+
+def _texts(command: Any, name: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 typer hides the types of its commands
+    yield name, command.help or ""
+    for each in command.params:
+        yield f"{name} {each.name}", getattr(each, "help", None) or ""
+    for inner in command.list_commands(None) if hasattr(command, "list_commands") else ():
+        yield from _texts(command.get_command(None, inner), f"{name} {inner}")
+
+
+def test_no_help_text_has_brackets_which_the_terminal_would_take_for_markup() -> None:
+    assert [name for name, text in _texts(get_command(app), "tidemark") if "[" in text] == []
