@@ -37,7 +37,7 @@ SOURCE_WORDS: Final = {
 def word_words(source: str | None, *, conflict: bool) -> str:
     """Whose word a verdict is, and whether it was contradicted."""
     told = f"the word of {SOURCE_WORDS.get(source or '', ('nobody',))[0]}"
-    return f"{told}; others said another class" if conflict else told
+    return f"{told}; others said otherwise" if conflict else told
 
 
 def label_words(sources: Mapping[str, int], conflicts: int) -> str:
