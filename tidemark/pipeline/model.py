@@ -322,7 +322,7 @@ class Column(Section):
     """Values that mean "not measured", such as -1: read as null."""
     names: Unless[Annotated[list[str], Field(min_length=1, max_length=20)]] = None
     """Other names under which records may tell it, as before or after it was renamed. A record that tells it under two
-    names is a dead letter. Of `avro` and `protobuf`, `place.city` is the field `city` of the field `place`."""
+    names is a dead letter. `place.city` is the field `city` of the field `place`, of CSV the cell of that name."""
     default: Unless[str | bool | int | float] = None
     """Value where a record does not tell it, or tells null."""
     unit: Unless[Annotated[str, Field(min_length=1, max_length=20)]] = None
