@@ -26,6 +26,7 @@ from tidemark.sources.sending import Sender
 app = typer.Typer(help="Topics: list, create, set, produce a file's rows.", no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)]
 _ASK = 10.0
+_DECIMALS = (".", ",")
 _SEPARATORS = (",", ";", "|", "\t")
 
 
@@ -93,12 +94,15 @@ def produce(
     separator: Annotated[
         str | None, typer.Option(help="What stands between cells of CSV: ',', ';', '|' or a tab.", show_default=False)
     ] = None,
+    decimal: Annotated[str, typer.Option(help="What stands before a number's fraction in CSV: '.' or ','.")] = ".",
     dry_run: DryRun = False,
 ) -> None:
     """Produce the rows of a file to a topic, one JSON record each."""
     with told():
         if separator is not None and separator not in _SEPARATORS:
             raise ConfigError(f"--separator '{separator}': write one of ',', ';', '|', or a tab as $'\\t'")
+        if decimal not in _DECIMALS:
+            raise ConfigError(f"--decimal '{decimal}': write '.' or ','")
         settings = connected()
         known = _topics(settings)
         if topic not in known:
@@ -107,7 +111,7 @@ def produce(
                 f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
             )
         sender, unkeyed, number = None if dry_run else Sender(settings, topic, log_level=0), 0, 0
-        for number, record in enumerate(records_of(file, key, separator), 1):  # noqa: B007 the last one counts them
+        for number, record in enumerate(records_of(file, key, separator, decimal=decimal), 1):  # noqa: B007 the last one counts them
             unkeyed += record.key is None
             if sender is not None:
                 sender.send(record)

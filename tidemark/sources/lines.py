@@ -27,11 +27,12 @@ _LARGEST: Final = 1_000_000
 """Bytes of a record, which Kafka takes as it is set up without more ado."""
 _NO_NUMBER: Final = re.compile(r"\+|-?0[0-9]")
 """What an account or a telephone number may begin with: as a number it would lose that."""
+_WITH_COMMA: Final = re.compile(r"^(-?[0-9]+),([0-9]+)$")
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value: Final = msgspec.json.Decoder().decode
 
 
-def records_of(path: Path, key: str | None, separator: str | None = None) -> Iterator[RawRecord]:
+def records_of(path: Path, key: str | None, separator: str | None = None, *, decimal: str = ".") -> Iterator[RawRecord]:
     """The records of a file.
 
     Args:
@@ -39,6 +40,7 @@ def records_of(path: Path, key: str | None, separator: str | None = None) -> Ite
             with all their digits, or truths where every cell is one, and otherwise texts as they are written.
         key: column that they are keyed by, as text; None for no key. A null gives no key.
         separator: what stands between cells of CSV; None: tabs in `.tsv`, and commas.
+        decimal: what stands before the fraction of a number of CSV, a point or a comma.
 
     Yields:
         Each row's record, in order.
@@ -47,7 +49,7 @@ def records_of(path: Path, key: str | None, separator: str | None = None) -> Ite
         ConfigError: the file can't be read, or a line is none; names the line and what to do.
 
     """
-    for number, line in enumerate(_lines(path, separator), 1):
+    for number, line in enumerate(_lines(path, separator, decimal), 1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -78,7 +80,7 @@ def _object(line: bytes, where: str) -> dict[str, msgspec.Raw]:
         raise ConfigError(f"{where}: is no JSON object ({error}); write one object a line, {{...}}") from error
 
 
-def _lines(path: Path, separator: str | None) -> Iterator[bytes]:
+def _lines(path: Path, separator: str | None, decimal: str) -> Iterator[bytes]:
     if str(path) == "-":
         yield from _checked(sys.stdin.buffer, path)
         return
@@ -91,7 +93,7 @@ def _lines(path: Path, separator: str | None) -> Iterator[bytes]:
         if suffix == ".parquet":
             yield from _parquet(path)
         elif suffix in _TABLES:
-            yield from _csv(path, separator or ("\t" if suffix == ".tsv" else ","))
+            yield from _csv(path, separator or ("\t" if suffix == ".tsv" else ","), decimal)
         else:
             with path.open("rb") as stream:
                 stream.seek(beginning(path))
@@ -110,10 +112,10 @@ def _checked(stream: IO[bytes], path: Path) -> Iterator[bytes]:
         yield line
 
 
-def _csv(path: Path, separator: str) -> Iterator[bytes]:
+def _csv(path: Path, separator: str, decimal: str) -> Iterator[bytes]:
     rows = table(path, separator)
     names = [name or "" for name in next(rows)]
-    columns = [_typed(cells) for cells in zip(*rows, strict=True)]
+    columns = [_typed(cells, decimal) for cells in zip(*rows, strict=True)]
     for row in zip(*columns, strict=True):
         yield msgspec.json.encode(dict(zip(names, row, strict=True)))
 
@@ -145,8 +147,12 @@ def _no_json(column: pl.Series) -> str | None:
     return None
 
 
-def _typed(cells: Sequence[str | None]) -> Sequence[object]:
+def _typed(cells: Sequence[str | None], decimal: str) -> Sequence[object]:
     """The cells of a column as numbers or truths, if all are."""
+    if decimal == ",":
+        pointed = [cell and _WITH_COMMA.sub(r"\1.\2", cell) for cell in cells]
+        typed = _typed(pointed, ".")
+        return cells if typed is pointed else typed
     for kind in ("float", "bool"):
         typed = [None if cell is None or not cell else CASTS[kind](cell) for cell in cells]
         if not any(isinstance(value, str) for value in typed):

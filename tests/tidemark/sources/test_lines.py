@@ -126,6 +126,24 @@ def test_cells_may_be_parted_by_something_else_than_commas(
     assert (record.key, json.loads(record.value)) == (b"x", {"k": "x", "a b": "1;5", "c": None})
 
 
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["3,71", "-0,5", ""], [3.71, -0.5, None]),
+        (["3,71", "4"], [3.71, 4]),
+        (["1.234,5", "2"], ["1.234,5", "2"]),
+        (["3,71", "broken, twice"], ["3,71", "broken, twice"]),
+        (["00,5", "7"], ["00,5", "7"]),
+    ],
+)
+def test_a_comma_may_stand_before_the_fraction(tmp_path: Path, cells: list[str], values: list[object]) -> None:
+    (tmp_path / "rows.csv").write_text("\n".join(["k;x", *(f"a;{cell}" for cell in cells)]))
+    records = records_of(tmp_path / "rows.csv", "k", ";", decimal=",")
+    assert [json.loads(record.value)["x"] for record in records] == values
+    plain = [json.loads(record.value)["x"] for record in records_of(tmp_path / "rows.csv", "k", ";")]
+    assert plain == [cell or None for cell in cells]
+
+
 def test_a_key_may_be_a_field_of_an_object_within_the_row(tmp_path: Path) -> None:
     told = [{"user": {"id": "x"}}, {"user": {"id": 7}}, {"user": {"id": None}}, {"user": 3}, {"user.id": "y"}]
     rows = [json.dumps(each) for each in told]
