@@ -81,7 +81,7 @@ def set_(
         wanted = dict(_setting(value) for value in values)
         alter_topic(connected(), topic, wanted, dry_run=dry_run)
         done = "could be set" if dry_run else "set"
-        out.print(f"topic '{safe(topic)}': {done}: {safe(', '.join(values))}", soft_wrap=True, markup=False)
+        out.print(f"topic '{safe(topic)}': {done}: {safe(', '.join(values))}", soft_wrap=True)
 
 
 @app.command()
