@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from numpy.typing import NDArray
 
 from tidemark.kafka import consumer_config
+from tidemark.kafka.passing import PASSING
 from tidemark.runtime.settings import Settings
 
 _TIMEOUT: Final = 10.0
@@ -57,7 +58,7 @@ class Visibility:
         try:
             ends = [max(0, answer[each].result(_TIMEOUT * 2).offset) for each in self._asked]
         except KafkaException as error:
-            if not error.args[0].retriable():
+            if error.args[0].code() not in PASSING:  # not all of them are retriable to librdkafka
                 raise
             return 0  # a partition that was just made has no leader
         self.times.append(time.time())
