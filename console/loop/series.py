@@ -56,7 +56,7 @@ class Series:
         points = self._points.get(metric.name)
         if points is None or metric.value is None:
             return
-        parts = _parts(metric.detail)
+        parts = parts_of(metric.detail)
         with self._lock:
             points.append(Point(metric.at / 1e6, metric.value, metric.low, metric.high, metric.n, metric.model, parts))
 
@@ -89,7 +89,7 @@ def strongest(points: Sequence[Point], most: int) -> list[tuple[str, list[float 
     return [(name, [each.get(name) for each in told]) for name in chosen]
 
 
-def _parts(detail: Mapping[str, object]) -> tuple[tuple[str, float], ...]:
+def parts_of(detail: Mapping[str, object]) -> tuple[tuple[str, float], ...]:
     """Parts that a metric tells as `column_1` and `evidence_1`, and so on. Anybody may have written it."""
     found = []
     for number in range(1, _PARTS + 1):

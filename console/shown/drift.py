@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from console.loop.series import parts_of
 from console.shown.facts import words
 from console.shown.formatting import share
 from tidemark.records import Metric
@@ -51,8 +52,8 @@ def drifts(metrics: Mapping[str, Metric]) -> list[Drift]:
         if metric is None or metric.value is None:
             continue
         level = min(max(metric.value, 0.0), 1.0)
-        named = [str(metric.detail.get(f"column_{number}", "")) for number in range(1, _NAMED + 1)]
-        most = [(each, words(each)) for each in named if each] if name == "inputs_drift" else []
+        named = parts_of(metric.detail)[:_NAMED] if name == "inputs_drift" else ()
+        most = [(each, words(each)) for each, _ in named if each]
         watches = bool(metric.detail.get("watches", 1))
         found.append(Drift(what, share(level), round(100 * level, 2), f"{metric.n:,} {unit}", most, watches))
     return found

@@ -71,16 +71,9 @@ class CsvRows:
 
     def rows(self, since: Standpoint) -> Iterator[Row]:
         """The rows behind a standpoint; of a line that is no row, a text that tells why and what it was."""
-        number = since.rows
-        width = len(self._names)
         casts, restore = self._casts, self._restore
-        for line in _joined(self.path, max(since.position, self._begin)):
-            if not line.content.strip(b"\r"):
-                continue
-            number += 1
-            cells = _cells(line)
-            if not isinstance(cells, str) and len(cells) != width:
-                cells = f"it has {len(cells)} cells, and the header names {width}"
+        parted = _rows(self.path, max(since.position, self._begin), len(self._names))
+        for number, (line, cells) in enumerate(parted, since.rows + 1):
             if isinstance(cells, str):
                 shown = line.content.decode(errors="backslashreplace")
                 value = _encode(f"{self.path.name}, row {number}: {cells}: {shown}")
@@ -95,18 +88,19 @@ class CsvRows:
             yield Row(number, _encode(fields), line.end, line.ended)
 
 
-def table(path: Path, separator: str = ",") -> Iterator[list[str | None]]:
+def table(path: Path, separator: str = ",") -> tuple[list[str], Iterator[list[str | None]]]:
     """Rows of a file whose columns nobody has declared, of which each must have a cell for each column.
 
     Args:
         path: of the file.
         separator: what stands between cells.
 
-    Yields:
-        First the columns' names, then the cells of each row; None is missing.
+    Returns:
+        The columns' names, and the cells of each row; None is missing. Reading on raises ConfigError where a row is
+        none.
 
     Raises:
-        ConfigError: a row is none, or the header names no column, one twice, or one alone that has other separators.
+        ConfigError: the header does not name every column, or one twice, or one alone that has other separators.
 
     """
     names, begin = _header(path, separator)
@@ -116,18 +110,25 @@ def table(path: Path, separator: str = ",") -> Iterator[list[str | None]]:
         raise ConfigError(f"{path}: the header has no name for column {names.index('') + 1}; name it")
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"{path}: the header names the column '{twice[0]}' twice; rename one")
-    yield [*names]
-    number = 0
-    for line in _joined(path, begin):
-        if not line.content.strip(b"\r"):
-            continue
-        number += 1
-        cells = _cells(line, separator)
-        if not isinstance(cells, str) and len(cells) != len(names):
-            cells = f"it has {len(cells)} cells, and the header names {len(names)}"
+    return names, _all_cells(path, _rows(path, begin, len(names), separator))
+
+
+def _all_cells(path: Path, rows: Iterator[tuple[Line, list[str | None] | str]]) -> Iterator[list[str | None]]:
+    for number, (_, cells) in enumerate(rows, 1):
         if isinstance(cells, str):
             raise ConfigError(f"{path}, row {number:,}: {cells}; correct it")
         yield cells
+
+
+def _rows(path: Path, position: int, width: int, separator: str = ",") -> Iterator[tuple[Line, list[str | None] | str]]:
+    """Lines from a position on that are not blank, each with its cells, or why it is no row of so many."""
+    for line in _joined(path, position):
+        if not line.content.strip(b"\r"):
+            continue
+        cells = _cells(line, separator)
+        if not isinstance(cells, str) and len(cells) != width:
+            cells = f"it has {len(cells)} cells, and the header names {width}"
+        yield line, cells
 
 
 def _header(path: Path, separator: str = ",") -> tuple[list[str], int]:

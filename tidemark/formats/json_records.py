@@ -23,6 +23,7 @@ from tidemark.formats.nested_names import nested, parted, raw_of
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
 from tidemark.records.record_formats import Told
+from tidemark.runtime.json_names import given_again
 from tidemark.runtime.processor import Batch
 
 MAX_VALUE: Final = 1_048_576
@@ -365,14 +366,8 @@ def _deeper_than(value: bytes, levels: int) -> bool:
 
 def _repetition(value: bytes, names: AbstractSet[str]) -> str | None:
     """Why a value is bad whose outermost object gives one of the names more than once; None if it does not."""
-    decoder = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False)  # numbers of any length
     try:
-        pairs: list[tuple[str, Any]] = decoder.decode(value.decode(errors="replace"))
+        again = given_again(value, names)
     except json.JSONDecodeError as error:
         return f"malformed JSON ({error}): {short(value)}"
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in names and name in seen:
-            return f"{name}: given more than once: {short(value)}"
-        seen.add(name)
-    return None
+    return f"{again[0]}: given more than once: {short(value)}" if again else None

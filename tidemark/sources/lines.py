@@ -13,6 +13,7 @@ import msgspec
 from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
 from tidemark.formats.csv_rows import table
+from tidemark.formats.declared import Kind
 from tidemark.formats.nested_names import parted, raw_of
 from tidemark.formats.text_lines import beginning
 from tidemark.records.raw_record import RawRecord
@@ -113,8 +114,7 @@ def _checked(stream: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def _csv(path: Path, separator: str, decimal: str) -> Iterator[bytes]:
-    rows = table(path, separator)
-    names = [name or "" for name in next(rows)]
+    names, rows = table(path, separator)
     columns = [_typed(cells, decimal) for cells in zip(*rows, strict=True)]
     for row in zip(*columns, strict=True):
         yield msgspec.json.encode(dict(zip(names, row, strict=True)))
@@ -149,13 +149,11 @@ def _no_json(column: pl.Series) -> str | None:
 
 def _typed(cells: Sequence[str | None], decimal: str) -> Sequence[object]:
     """The cells of a column as numbers or truths, if all are."""
-    if decimal == ",":
-        pointed = [cell and _WITH_COMMA.sub(r"\1.\2", cell) for cell in cells]
-        typed = _typed(pointed, ".")
-        return cells if typed is pointed else typed
-    for kind in ("float", "bool"):
-        typed = [None if cell is None or not cell else CASTS[kind](cell) for cell in cells]
+    pointed = cells if decimal == "." else [cell and _WITH_COMMA.sub(r"\1.\2", cell) for cell in cells]
+    kinds: tuple[tuple[Kind, Sequence[str | None]], ...] = (("float", pointed), ("bool", cells))
+    for kind, written in kinds:
+        typed = [CASTS[kind](cell) if cell else None for cell in written]
         if not any(isinstance(value, str) for value in typed):
             numbers = kind == "float"
-            return cells if numbers and any(cell and _NO_NUMBER.match(cell) for cell in cells) else typed
+            return cells if numbers and any(cell and _NO_NUMBER.match(cell) for cell in written) else typed
     return cells
