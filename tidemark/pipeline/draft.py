@@ -14,6 +14,7 @@ import msgspec
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.column_checks import ESCAPED, is_escaped
+from tidemark.pipeline.drafted_label import DraftedLabel, drafted_labels
 from tidemark.pipeline.drafted_time import DraftedTime, SeenColumn, drafted_time
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.loading import parse
@@ -205,6 +206,8 @@ def _text(
     n: int,
 ) -> str:
     time = timed.column
+    labels = drafted_labels(c for c in seen.values() if c.name not in (key, time))
+    seen = {each: column for each, column in seen.items() if each not in {label.column for label in labels}}
     columns = [c for c in seen.values() if c.name not in (key, time)]
     written = [c for c in columns if _tells_numbers(c)]
     identity = next((c.name for c in columns if c.identifies and c.type == "string" and c not in written), None)
@@ -246,6 +249,11 @@ def _text(
         for c in seen.values()
     ]
     lines += [f"# left out: {_quoted(left)} ({why})" for left, why in left_out.items()]
+    lines += [
+        f"# left out: {_quoted(label.column)} (may be the answer, which no model and nobody who is asked may see; "
+        "CHOOSE it as a column if it is known with the event)"
+        for label in labels
+    ]
     lines += ["", "# ---- what a record tells by itself"]
     for column in numbers:
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
@@ -266,7 +274,7 @@ def _text(
         for c in counters
     ]
     lines += _windows(key, None if key == time else seen[key], numbers, names, set(seen))
-    lines += _label(identity, seen)
+    lines += _label(identity, seen, labels)
     lines += SETTINGS
     return "\n".join(lines)
 
@@ -312,15 +320,24 @@ def _windows(
     return lines
 
 
-def _label(identity: str | None, seen: Mapping[str, SeenColumn]) -> list[str]:
+def _label(identity: str | None, seen: Mapping[str, SeenColumn], labels: Sequence[DraftedLabel]) -> list[str]:
     """What people are asked."""
     named = [f"business_id = {_quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
+    classes: tuple[str, ...] = ("normal", "positive")
+    column, seen_there = list[str](), ""
+    if labels and labels[0].classes:
+        classes = labels[0].classes
+        column = [f"column = {_quoted(labels[0].column)}    # of a history, for `train --from` and `simulate`"]
+        seen_there = f", as {_quoted(labels[0].column)} tells"
+    elif labels:
+        column = [f"# column = {_quoted(labels[0].column)}    # CHOOSE: of a history, if it tells these classes"]
     return [
         "",
         "[label]",
         *named,
-        'classes = ["normal", "positive"]    # CHOOSE: what people answer',
-        'positive = "positive"',
+        f"classes = {_quoted(list(classes))}    # CHOOSE: what people answer{seen_there}",
+        f"positive = {_quoted(classes[-1])}    # CHOOSE: the class that is looked for",
+        *column,
         'delay = "7d"    # CHOOSE: after which time the truth arrives by itself',
         f"context = {_quoted([c.name for c in seen.values()][:12])}",
         'question = ""    # CHOOSE: what people are asked',

@@ -173,6 +173,40 @@ def test_numbers_that_are_written_as_texts_are_features_by_their_value_and_name_
     assert pipeline.label.business_id == "code"
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "classes"),
+    [
+        ("is_fraud", [True, False, False], ["false", "true"]),
+        ("label", ["yes", "no", "no", ""], ["no", "yes"]),
+        ("Label", [1, 0, 0], ["0", "1"]),
+        ("target", [1.0, 0.0, 0.0], ["0", "1"]),
+        ("outcome", ["paid", "paid", "disputed"], ["paid", "disputed"]),
+    ],
+)
+def test_what_looks_like_the_answer_is_no_column_that_a_model_or_an_annotator_sees(
+    name: str, values: list[object], classes: list[str]
+) -> None:
+    rows = [
+        {"when": 1_700_000_000 + i, "who": f"w{i % 5}", "x": i * 0.5, name: values[i % len(values)]} for i in range(30)
+    ]
+    text = draft("cards.raw", list(map(sample, rows)), partitions=1, key="who")
+    pipeline = parse(text, "draft")
+    assert name not in {*pipeline.columns, *pipeline.feature_names, *pipeline.label.context}
+    assert not any(window.column == name for window in pipeline.windows)
+    assert (pipeline.label.column, pipeline.label.classes, pipeline.label.positive) == (name, classes, classes[-1])
+    assert f'# left out: "{name}" (may be the answer' in text
+
+
+@pytest.mark.parametrize("values", [["1"], [0.5, 1.25, 7.5], [{"by": "ada"}, None]], ids=["one", "numbers", "objects"])
+def test_an_answer_that_tells_no_classes_is_left_to_a_person(values: list[object]) -> None:
+    rows = [{"when": 1_700_000_000 + i, "who": f"w{i % 5}", "label": values[i % len(values)]} for i in range(30)]
+    text = draft("cards.raw", list(map(sample, rows)), partitions=1, key="who")
+    pipeline = parse(text, "draft")
+    assert "label" not in pipeline.columns
+    assert pipeline.label.column is None
+    assert pipeline.label.classes == ["normal", "positive"]
+
+
 def test_where_nothing_names_an_entity_records_are_named_by_their_time_whatever_it_is_called() -> None:
     pipeline = drafted([sample({"a time": 1_700_000_000, "x": 1.5})], time="a time")
     assert pipeline.keys == ["a time"]
@@ -204,7 +238,7 @@ VALUES = (
     | st.text(max_size=12)
 )
 NAMES = st.text(max_size=6) | st.sampled_from(
-    ["id", "user id", "1st", "name", "who_count_1h", "ts", "a-b", 'a"b', "select"]
+    ["id", "label", "is_fraud", "user id", "1st", "name", "who_count_1h", "ts", "a-b", 'a"b', "select"]
 )
 
 
