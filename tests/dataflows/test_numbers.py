@@ -19,7 +19,7 @@ from tidemark.cli.up import prepare
 from tidemark.kafka import wait_settled
 from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline import parse
-from tidemark.records import Candidate, Label, Metric, ModelManifest, Prediction, decode, encode
+from tidemark.records import Candidate, Label, Metric, ModelManifest, Outcome, Prediction, decode, encode
 from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
 from tidemark.runtime.processor import Processor
@@ -28,16 +28,18 @@ from tidemark.selection import SelectProcessor
 from tidemark.simulators import simulate
 from tidemark.stream import StreamProcessor
 from tidemark.training import RetrainProcessor
+from tidemark.training.recomputing import Recomputer
 
 TEXT = (Path(__file__).parents[2] / "pipelines" / "maintenance.toml").read_text()
 ROWS, FIRST = 6_000, 3_600
+SOON, LATE = 200, 2_000
 HOURS = 'type = "number"\nunit = "h"\nmin = 0\nmax = 240\n'
 
 
 class Bench:
     """Machines whose hours left are asked, and the pipeline's flows."""
 
-    def __init__(self, kafka: Settings, unique: str, home: Path) -> None:
+    def __init__(self, kafka: Settings, unique: str, home: Path, tables: str = "") -> None:
         self.kafka = kafka.model_copy(update={"state_dir": home})
         text = TEXT
         for before, after in (
@@ -50,7 +52,7 @@ class Bench:
         ):
             assert before in text
             text = text.replace(before, after, 1)
-        self.pipeline = parse(text, "maintenance.toml")
+        self.pipeline = parse(f"{text}\n{tables}", "maintenance.toml")
         self.topics = self.pipeline.topics
         self.sessions: list[Session] = []
         prepare(self.pipeline, self.kafka)
@@ -116,8 +118,23 @@ class Bench:
         ]
         self.produce(self.topics.labels, [encode(each) for each in labels], [each.event_id for each in labels])
 
+    def turned_out(self, events: list[Prediction]) -> None:
+        """What machines' systems say later of events."""
+        told = [
+            Outcome(label=self.truth[one.business_id or ""], known_at=one.time + 1, business_id=one.business_id)
+            for one in events
+        ]
+        self.produce(self.topics.outcomes, [encode(each) for each in told], [str(each.business_id) for each in told])
+
+    def labels(self) -> list[Label]:
+        return [decode(Label, m.value()) for m in read_settled(self.kafka, self.topics.labels)]
+
     def retrained(self, models: int) -> list[ModelManifest]:
-        processor = RetrainProcessor(self.pipeline, read_registry=lambda: read_registry(self.kafka, self.topics.models))
+        processor = RetrainProcessor(
+            self.pipeline,
+            read_registry=lambda: read_registry(self.kafka, self.topics.models),
+            recomputing=Recomputer(self.pipeline, self.kafka) if self.pipeline.label.outcomes else None,
+        )
         self.run("retrain", processor, lambda: len(self.manifests()) >= models)
         wait_settled(self.kafka, self.topics.models)
         return self.manifests()
@@ -145,11 +162,48 @@ SAME = (
 
 
 @pytest.fixture
+def learning(kafka: Settings, unique: str, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(kafka, unique, tmp_path, '[label.outcomes]\nof = "some"\n')
+    yield bench
+    for session in bench.sessions:
+        session.abandon()
+
+
+@pytest.fixture
 def bench(kafka: Settings, unique: str, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(kafka, unique, tmp_path)
     yield bench
     for session in bench.sessions:
         session.abandon()
+
+
+@pytest.mark.timeout(300)
+def test_hours_that_turned_out_make_a_model_by_themselves_and_tell_how_far_off_it_is(learning: Bench) -> None:
+    learning.feed(0, SOON)
+    told = learning.streamed(SOON)
+    learning.turned_out(told)
+    learning.run("monitor", MonitorProcessor(learning.pipeline), lambda: len(learning.labels()) >= SOON)
+    labels = {label.event_id: label for label in learning.labels()}
+    assert {event: label.label for event, label in labels.items()} == {
+        one.event_id: repr(float(learning.truth[one.business_id or ""])) for one in told
+    }
+    models = learning.retrained(1)
+    assert all(each.source_counts == {"outcome": each.used} for each in models)
+
+    learning.feed(SOON, LATE)
+    after = learning.streamed(LATE)[SOON:]
+    (model,) = {one.model for one in after}
+    assert model in {each.version for each in models}
+    learning.turned_out(after)
+    spec, latest = learning.pipeline.label, max(one.time for one in after)
+    had_time = [one for one in after if one.time <= latest - spec.delay - spec.grace]
+    errors = [abs((one.value or 0.0) - learning.truth[one.business_id or ""]) for one in had_time]
+    processor = MonitorProcessor(learning.pipeline)
+    learning.run("monitor", processor, lambda: any(each.n == len(errors) for each in learning.metrics("mae")))
+    found = {name: learning.metrics(name)[-1] for name in ("rmse", "mae", "interval_coverage")}
+    assert {(metric.source, metric.model, metric.n) for metric in found.values()} == {("outcomes", model, len(errors))}
+    assert found["mae"].value == pytest.approx(float(np.mean(errors)))
+    assert read_settled(learning.kafka, learning.topics.deadletter) == []
 
 
 @pytest.mark.timeout(300)

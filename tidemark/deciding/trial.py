@@ -90,10 +90,11 @@ class Trial:
     def add_outcomes(self, batch: Batch) -> None:
         """Take in truth; of an event the latest counts, and what is no outcome of ours is passed over."""
         rows, _, _ = self._outcomes.read(batch)
-        for by, name, label, known_at in rows[["by", "id", "label", "known_at"]].tolist():
+        truth = "number" if self._pipeline.label.is_number else "label"
+        for by, name, told, known_at in rows[["by", "id", truth, "known_at"]].tolist():
             before = self._truth.get((by, name))
             if before is None or before[0] <= known_at:
-                self._truth[by, name] = known_at, label
+                self._truth[by, name] = known_at, told
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Take in predictions, in any order."""

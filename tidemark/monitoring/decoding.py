@@ -60,9 +60,14 @@ def predictions(
     rows["time"] = [one.time for one in found]
     rows["model"] = [models.number(one.model) for one in found]
     rows["truth"], rows["truth_at"] = UNKNOWN, NEVER
-    unscored = [np.nan] * classes
-    scored = [of_these_classes(one.probabilities, classes) or unscored for one in found]
-    rows["p"] = np.array(scored, np.float32).reshape(len(found), classes)
+    if spec.is_number:
+        rows["number"] = np.nan
+        said = [(one.value, one.low, one.high) for one in found]
+        rows["said"] = np.array(said, np.float64).reshape(len(found), 3)  # None becomes NaN
+    else:
+        unscored = [np.nan] * classes
+        scored = [of_these_classes(one.probabilities, classes) or unscored for one in found]
+        rows["p"] = np.array(scored, np.float32).reshape(len(found), classes)
     if names is not None:
         names.number(rows, found, batch.offsets[at])
     return rows, np.array(at, np.int64), bad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tidemark.evaluation import intervals, metrics
 from tidemark.evaluation.measures import Sample, average_precision
+from tidemark.evaluation.numbers import NumberSample, coverage, mae, rmse
 from tidemark.monitoring.joined import UNKNOWN
 from tidemark.records import Metric
 from tidemark.records.metric_kind import MetricKind
@@ -56,15 +57,35 @@ def from_outcomes(
     positive class of at least `threshold`), average_precision, precision_at_100.
     """
     scored = rows[~np.isnan(rows["p"][:, 0])]
+    yield from _of_models(scored, models, at, lambda told: _figures(told, positive, threshold), {})
+
+
+def of_numbers(rows: NDArray[Any], models: Sequence[str], *, unit: str | None, at: int) -> Iterator[Metric]:
+    """As `from_outcomes`, where the label is a number: beside the coverage rmse, mae and interval_coverage.
+
+    unit: of the number, for people.
+    """
+    scored = rows[~np.isnan(rows["said"][:, 0])]
+    yield from _of_models(scored, models, at, _number_figures, {"unit": unit})
+
+
+def _of_models(
+    scored: NDArray[Any],
+    models: Sequence[str],
+    at: int,
+    figures_of: Callable[[NDArray[Any]], Iterable[Figure]],
+    rest: Detail,
+) -> Iterator[Metric]:
+    """Coverage of each version, and where it suffices its figures."""
     for number in np.unique(scored["model"]).tolist():
         mine = scored[scored["model"] == number]
         told = mine[mine["truth"] != UNKNOWN]
         events, known = mine.shape[0], told.shape[0]
-        coverage = known / events
-        detail: Detail = {"events": events, "with_outcome": known}
-        figures = [Figure("outcome_coverage", coverage, *intervals.wilson(coverage, events))]
-        if coverage >= MIN_COVERAGE:
-            figures += _figures(told, positive, threshold)
+        share = known / events
+        detail: Detail = {"events": events, "with_outcome": known, **rest}
+        figures = [Figure("outcome_coverage", share, *intervals.wilson(share, events))]
+        if share >= MIN_COVERAGE:
+            figures += figures_of(told)
         for figure in figures:
             if math.isfinite(figure.value):
                 yield Metric(
@@ -78,6 +99,13 @@ def from_outcomes(
                     source="outcomes",
                     detail=detail,
                 )
+
+
+def _number_figures(rows: NDArray[Any]) -> Iterator[Figure]:
+    sample = NumberSample(rows["number"], rows["said"], np.ones(len(rows)))
+    for name, found in (("rmse", rmse(sample)), ("mae", mae(sample)), ("interval_coverage", coverage(sample))):
+        if found.value is not None and found.low is not None and found.high is not None:
+            yield Figure(name, found.value, found.low, found.high)
 
 
 def _figures(rows: NDArray[Any], positive: int, threshold: float) -> Iterator[Figure]:

@@ -14,7 +14,7 @@ from tidemark.monitoring.index import HashIndex, Rows
 from tidemark.monitoring.table import RollingTable
 
 UNKNOWN: Final = -1
-"""Class of an event whose truth has not come."""
+"""Class of an event whose truth has not come. Of numbers that have come it is 0."""
 NEVER: Final = -(2**63)
 """Before all times."""
 BY_EVENT: Final = 0
@@ -28,12 +28,13 @@ OUTCOME: Final = np.dtype(
         ("id", "u8"),
         ("by", "u1"),
         ("label", "i2"),
+        ("number", "f8"),
         ("known_at", "i8"),
         ("came", "i8"),
         ("matched", "?"),
     ]
 )
-"""Outcomes; `known_at` by whoever wrote it, `came` by Kafka, µs."""
+"""Outcomes; `label` is a class, or 0 where `number` says it; `known_at` by whoever wrote it, `came` by Kafka, µs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,9 @@ class Met:
 def prediction_dtype(classes: int, *, named: bool = False) -> np.dtype[Any]:
     """Rows of predictions: hashes of the ids, time (µs), model's number, truth and since when, probabilities.
 
-    Probabilities are NaN for a prediction without a model. named: with what events are called (`event_names`), and the
-    largest share of a class that their outcomes have said.
+    Of no classes the label is a number: then truth is `number`, too, and in place of probabilities there is what was
+    said: value, low and high. Both are NaN for a prediction without a model. named: with what events are called
+    (`event_names`), and the largest share of a class that their outcomes have said.
     """
     return np.dtype(
         [
@@ -64,7 +66,7 @@ def prediction_dtype(classes: int, *, named: bool = False) -> np.dtype[Any]:
             ("model", "i4"),
             ("truth", "i2"),
             ("truth_at", "i8"),
-            ("p", "f4", (classes,)),
+            *([("p", "f4", (classes,))] if classes else [("number", "f8"), ("said", "f8", (3,))]),
             *([*FIELDS, ("share", "f8")] if named else ()),
         ]
     )
@@ -75,8 +77,10 @@ class Joined:
 
     patience: µs after an event's time by which its truth must be known (and not before the event). Whether an outcome
     meets a prediction is so a matter of these two alone, and not of what has been forgotten meanwhile.
-    A prediction takes about 50 bytes (two classes), 40 more with its name, an outcome about 50.
-    shares: of each class the share of its outcomes that are learnt from; None: of none, and no event's name is kept.
+    A prediction takes about 50 bytes (two classes), 40 more with its name, an outcome about 60.
+    classes: their number; 0 where the label is a number.
+    shares: of each class (of all numbers) the share of its outcomes that are learnt from; None: of none, and no
+    event's name is kept.
     met: where there are shares, what has met, in order; whoever looks empties it.
     """
 
@@ -170,6 +174,8 @@ class Joined:
         if self._shares is not None:
             self._note(of[newer], at[newer], self._shares)
         told["truth"][at[newer]] = known["label"][of[newer]]
+        if _of_numbers(told):
+            told["number"][at[newer]] = known["number"][of[newer]]
         told["truth_at"][at[newer]] = known["known_at"][of[newer]]
         fresh = np.unique(of[~known["matched"][of]])
         known["matched"][fresh] = True
@@ -177,15 +183,24 @@ class Joined:
 
     def _note(self, of: Rows, at: Rows, shares: Sequence[float]) -> None:
         """Keep what has met, before the predictions' truth is changed; what says the same again is no news."""
-        truth: dict[int, int] = {}
+        truth: dict[int, tuple[int, float]] = {}
         for outcome, prediction in zip(of.tolist(), at.tolist(), strict=True):
             told, known = self.predictions.rows[prediction], self.outcomes.rows[outcome].copy()
-            label = int(known["label"])
-            if truth.get(prediction, int(told["truth"])) == label:
+            says = int(known["label"]), float(known["number"])
+            if truth.get(prediction, _truth(told)) == says:
                 continue
-            truth[prediction] = label
-            told["share"] = max(float(told["share"]), shares[label])
+            truth[prediction] = says
+            told["share"] = max(float(told["share"]), shares[says[0]])
             self.met.append(Met(told.copy(), known, float(told["share"])))
+
+
+def _of_numbers(rows: NDArray[Any]) -> bool:
+    return "number" in (rows.dtype.names or ())
+
+
+def _truth(told: NDArray[Any]) -> tuple[int, float]:
+    """What is known of a prediction's event, as an outcome says it."""
+    return int(told["truth"]), float(told["number"]) if _of_numbers(told) else 0.0
 
 
 def _pairs(partitions: Iterable[int], offsets: Iterable[int]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ class Options:
 
     every: seconds between measurements.  labels: new labels that bring the next one forward, `soonest` seconds after
     the last.  window: event time (µs) over which matured predictions are measured from outcomes.  most_events,
-    most_outcomes, most_labels, most_waiting: bounds on what is held (80, 50, 600 and about 500 bytes each).
+    most_outcomes, most_labels, most_waiting: bounds on what is held (80, 60, 600 and about 500 bytes each).
     threshold: probability of the positive class from which an event counts as flagged.
     silence: seconds without a row after which a partition has none to come, and holds nobody back.
     """

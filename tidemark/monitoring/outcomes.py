@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from tidemark.errors import RecordError
 from tidemark.monitoring.decoding import Bad, hashes, time_problem
 from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT, OUTCOME
-from tidemark.pipeline.classes import ClassReader
-from tidemark.pipeline.model import ColumnType, Pipeline
+from tidemark.pipeline.classes import ClassReader, Value
+from tidemark.pipeline.model import ColumnType, LabelSpec, Pipeline
+from tidemark.pipeline.numbers import NumberReader
 from tidemark.records import Outcome, decode
 from tidemark.runtime.broker_time import broker_times, wall_clock
 from tidemark.runtime.json_names import given_again
 from tidemark.runtime.processor import Batch
 
 FIELDS: Final = (
-    "an outcome is a JSON object with label (a class), known_at (µs since 1970 UTC, a whole number) and event_id "
-    "(a text) or business_id"
+    "an outcome is a JSON object with label (a class, or the number), known_at (µs since 1970 UTC, a whole number) and "
+    "event_id (a text) or business_id"
 )
 """What an outcome must hold, for people. `docs/how-to/labels.md` has the table."""
 _STEP: Final = "monitor"
@@ -32,12 +33,16 @@ _EXACT: Final = 2**53
 """From here on a float may stand for a whole number beside it."""
 
 
+Says = tuple[int, float]
+"""The class's index and 0, or 0 and the number."""
+
+
 class OutcomeReader:
-    """Reads outcomes of a pipeline, whose classes and business ids they name as the pipeline types them."""
+    """Reads outcomes of a pipeline, whose labels and business ids they name as the pipeline types them."""
 
     def __init__(self, pipeline: Pipeline, clock: Callable[[], int] = wall_clock) -> None:
         self._clock = clock
-        self._classes = ClassReader(pipeline.label.classes, pipeline.label.positive)
+        self._says = _numbers(pipeline.label) if pipeline.label.is_number else _classes(pipeline.label)
         self._max_ahead = pipeline.time.max_ahead
         self._column = pipeline.label.business_id
         column = pipeline.columns.get(self._column or "")
@@ -46,7 +51,7 @@ class OutcomeReader:
     def read(self, batch: Batch) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
         """Rows of a batch of `P.outcomes`, the batch's rows they come from, and what is wrong with the others."""
         bad: Bad = []
-        found: list[tuple[int, str, int, int]] = []
+        found: list[tuple[int, str, Says, int]] = []
         at: list[int] = []
         came = broker_times(batch.timestamps, self._clock()).tolist()
         for row, value in enumerate(batch.values):
@@ -61,13 +66,14 @@ class OutcomeReader:
         rows["offset"] = batch.offsets[at]
         rows["by"] = [by for by, _, _, _ in found]
         rows["id"] = hashes([name for _, name, _, _ in found])
-        rows["label"] = [label for _, _, label, _ in found]
+        rows["label"] = [label for _, _, (label, _), _ in found]
+        rows["number"] = [number for _, _, (_, number), _ in found]
         rows["known_at"] = [known_at for _, _, _, known_at in found]
         rows["came"] = [came[row] for row in at]
         return rows, np.array(at, np.int64), bad
 
-    def _read(self, value: bytes | None, came: int) -> tuple[int, str, int, int]:
-        """What an outcome names its event by, the name, the class's index and the time. came: when the record did, µs.
+    def _read(self, value: bytes | None, came: int) -> tuple[int, str, Says, int]:
+        """What an outcome names its event by, the name, what it says and the time. came: when the record did, µs.
 
         Raises:
             RecordError: it is no outcome of this pipeline; says what was expected.
@@ -79,10 +85,8 @@ class OutcomeReader:
             raise RecordError(error.step, f"{error.reason}; {FIELDS}") from error
         if (twice := _given_again(value or b"")) is not None:
             raise RecordError(_STEP, f"{twice}: given more than once; write it once")
-        if not self._classes.classes:
-            raise RecordError(_STEP, "the label is a number, and outcomes that are numbers are not read yet")
         try:
-            label = self._classes.index(outcome.label)
+            label = self._says(outcome.label)
         except ValueError as error:
             raise RecordError(_STEP, str(error)) from error
         problem = time_problem(outcome.known_at) or self._ahead(outcome.known_at, came)
@@ -129,6 +133,16 @@ class OutcomeReader:
             shown = repr(value)[:_SHOWN]
             raise RecordError(_STEP, f"business_id is {shown}, and {self._column!r} is an int of 64 bits")
         return str(whole)
+
+
+def _classes(label: LabelSpec) -> Callable[[Value], Says]:
+    reader = ClassReader(label.classes, label.positive)
+    return lambda value: (reader.index(value), 0.0)
+
+
+def _numbers(label: LabelSpec) -> Callable[[Value], Says]:
+    reader = NumberReader(label)
+    return lambda value: (0, reader.number(value))
 
 
 def _given_again(value: bytes) -> str | None:

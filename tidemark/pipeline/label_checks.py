@@ -74,7 +74,7 @@ def _sources(pipeline: Pipeline) -> Iterator[Problem]:
         return
     if "outcome" not in label.order:
         yield Problem("label.sources", "[label.outcomes] says which outcomes are labels; add 'outcome' here")
-    for name in outcomes.share:
+    for name in () if label.is_number else outcomes.share:
         if name not in label.classes:
             yield Problem(f"label.outcomes.share.{name}", f"'{name}' is no class; {did_you_mean(name, label.classes)}")
     shares = {outcomes.share.get(name, 1.0) for name in label.classes}

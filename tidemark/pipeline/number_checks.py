@@ -37,8 +37,8 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
     for key, why in NEEDS_CLASSES.items():
         if getattr(pipeline, key):
             yield Problem(key, f"{why}, and the label is a number; remove it")
-    if label.outcomes is not None:
-        yield Problem("label.outcomes", "outcomes that are numbers can't be learnt from yet; remove it")
+    if label.outcomes is not None and label.outcomes.share:
+        yield Problem("label.outcomes.share", "names classes, and the label is a number; remove it")
     if pipeline.labeling.due is not None and pipeline.labeling.due.error_cost is not None:
         yield Problem("labeling.due.error_cost", "goes by how often classes are wrong; remove it")
     if pipeline.labeling.consensus == "glad":

@@ -194,7 +194,8 @@ class Label(Record, frozen=True, kw_only=True):
 class Outcome(Record, frozen=True, kw_only=True):
     """`P.outcomes`: truth that arrives by itself. Names the event by `event_id` or by `business_id`.
 
-    label: a class by its name, or as `tidemark.pipeline.classes` reads numbers and truth values.  known_at: µs.
+    label: a class by its name, or as `tidemark.pipeline.classes` reads numbers and truth values; of a label that is a
+    number, the number or a text that writes it.  known_at: µs.
     business_id: as the column `label.business_id` holds it, a number where that is an int.
     """
 

@@ -15,17 +15,18 @@ METRICS: Final = (
         "rmse",
         "the label's own",
         "retrain",
-        "labels",
+        "labels or outcomes",
         "Where the label is a number: root of the champion's mean squared error, on randomly drawn labels it has not "
-        "learnt from.",
+        "learnt from; of outcomes, which `monitor` measures by, of each model on the events that it foretold.",
     ),
-    MetricKind("mae", "the label's own", "retrain", "labels", "The same: mean absolute error."),
+    MetricKind("mae", "the label's own", "retrain", "labels or outcomes", "The same: mean absolute error."),
     MetricKind(
         "interval_coverage",
         "share",
         "retrain",
-        "labels",
-        "The same: share of labels since the champion whose number lies in the interval that it told; 0.9 is aimed at.",
+        "labels or outcomes",
+        "The same: share of labels since the champion, or of outcomes, whose number lies in the interval that was "
+        "told; 0.9 is aimed at.",
     ),
 )
 _MEASURES: Final = {"rmse": rmse, "mae": mae, "interval_coverage": coverage}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
-from models import START, small_pipeline
+import pytest
+from models import START, number_pipeline, small_pipeline
 
 from tidemark.deciding.trial import Trial
 from tidemark.records import Outcome, Prediction, encode
@@ -32,7 +34,7 @@ RULES = """
 """
 
 
-def outcomes(given: dict[str, str]) -> Batch:
+def outcomes(given: Mapping[str, str | float]) -> Batch:
     values: list[bytes | None] = [
         encode(Outcome(label=label, known_at=TIME + number, event_id=event))
         for number, (event, label) in enumerate(given.items())
@@ -82,6 +84,20 @@ def test_alerts_a_day_and_what_was_right_are_those_that_counting_gives() -> None
     assert tell.alerts_a_day[1] == 5
     assert found.alerts_a_day == (0.0, 0)
     assert (found.bounds.alert, found.right.value) == (None, None)
+
+
+def test_a_rule_about_numbers_was_right_where_the_number_that_turned_out_would_have_been_an_alert() -> None:
+    rule = '[[decisions]]\nname = "soon"\nat_most = 2'
+    trial = Trial(number_pipeline(extra=rule))
+    values, truth = [1.0, 1.5, 2.0, 4.0, 5.0, 1.0], [0.0, 3.0, 2.0, 1.0, 6.0]
+    trial.add_outcomes(outcomes({f"e{number}": told for number, told in enumerate(truth)}))
+    trial.add(
+        msgspec.structs.replace(one(number, 0.5, 0), probabilities=None, value=value, low=value - 1, high=value + 1)
+        for number, value in enumerate(values)
+    )
+    (soon,) = trial.results()
+    assert (soon.judged, soon.of_class) == (3, 3)  # of four alerts the truth of one is not known
+    assert [soon.right.value, soon.found.value] == pytest.approx([2 / 3, 2 / 3])
 
 
 def one(number: int, probability: float, day: int) -> Prediction:

@@ -36,6 +36,8 @@ def pipe(outcomes: Outcomes | None) -> Pipeline:
 
 SOME = pipe(Outcomes(of="some"))
 ALL = pipe(Outcomes(of="all"))
+NUMBER = {"type": "number", "classes": [], "positive": "", "min": 0, "max": 5}
+NUMBERS = SOME.model_copy(update={"label": SOME.label.model_copy(update=NUMBER)})
 
 
 def event(number: int) -> str:
@@ -266,13 +268,13 @@ class Engine:
             self.position[lane] = at + len(rows)
 
 
-def logs_of(seed: int, size: int) -> dict[Partition, list[Record]]:
+def logs_of(seed: int, size: int, names: tuple[str, str] = ("bad", "good")) -> dict[Partition, list[Record]]:
     rng = np.random.default_rng(seed)
     logs: dict[Partition, list[Record]] = {PREDICTIONS: [], OTHER: [], OUTCOMES: [], LABELS: []}
     for number, time in enumerate(np.sort(rng.integers(0, 3_000_000, size)).tolist()):
         logs[LANES[number % 2]].append(prediction(number, time))
         for _ in range(rng.integers(0, 3)):
-            label = "bad" if rng.random() < 0.5 else "good"
+            label = names[int(rng.random() >= 0.5)]
             after = int(rng.integers(0, DELAY))
             logs[OUTCOMES].append(told(number, label, time + after, by_business=bool(rng.random() < 0.5)))
     if seed % 3:  # else in the order of the events, whose outcomes come in any
@@ -287,7 +289,7 @@ def logs_of(seed: int, size: int) -> dict[Partition, list[Record]]:
     st.lists(
         st.tuples(st.integers(0, 36), st.permutations([*LANES, LABELS]), st.sets(st.sampled_from(LANES))), max_size=4
     ),
-    st.sampled_from([SOME, ALL]),
+    st.sampled_from([SOME, ALL, NUMBERS]),
 )
 @settings(deadline=None, max_examples=120)
 def test_a_run_with_crashes_comes_to_the_same_labels(
@@ -297,7 +299,7 @@ def test_a_run_with_crashes_comes_to_the_same_labels(
     crashes: list[tuple[int, Sequence[Partition], set[Partition]]],
     of: Pipeline,
 ) -> None:
-    logs = logs_of(seed, size)
+    logs = logs_of(seed, size, ("0.0", "2.5") if of is NUMBERS else ("bad", "good"))
     engine = Engine(logs, of=of)
     engine.start(list(logs))
     steps = [(lane, (i + 1) / len(slices)) for i, order in enumerate(slices) for lane in order]

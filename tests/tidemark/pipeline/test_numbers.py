@@ -232,7 +232,10 @@ def test_a_label_that_is_a_class_has_no_unit_and_no_bounds() -> None:
         ('[selection]\ndraw = "focused"', "selection.draw: 'focused' draws by the odds of classes, and the label is a"),
         ('[gates]\nmetric = "log_loss"', "gates.metric: 'log_loss' is of classes; of a number write 'rmse' or 'mae'"),
         ('[training]\nforget = "auto"', "training.forget: labels of numbers can't be forgotten by age yet"),
-        ('[label.outcomes]\nof = "all"', "label.outcomes: outcomes that are numbers can't be learnt from yet"),
+        (
+            '[label.outcomes]\nof = "all"\nshare = { yes = 0.1 }',
+            "label.outcomes.share: names classes, and the label is a number; remove it",
+        ),
         ("[alerts]\nrecall = 0.8", "alerts: flags events of a class, and the label is a number; remove it"),
     ],
 )

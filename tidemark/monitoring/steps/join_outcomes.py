@@ -93,7 +93,7 @@ class JoinOutcomesStep:
     def _reset(self) -> None:
         self._clock = self._given_up = self._forgotten = NEVER
         outcomes, classes = self._spec.outcomes, self._spec.classes
-        shares = None if outcomes is None else [outcomes.share.get(name, 1.0) for name in classes]
+        shares = None if outcomes is None else [outcomes.share.get(name, 1.0) for name in classes] or [1.0]
         self.joined = Joined(len(classes), self._patience, shares)
         self.names = EventNames(self._raw_topics)
         self._met: list[Met] = []

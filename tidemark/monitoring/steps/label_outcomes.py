@@ -3,8 +3,8 @@
 A label says of an event what its newest outcome says. Nobody asked about the event, so the label has no inclusion
 probability, whatever the event was drawn for: who has an outcome is the world's choice. Where every event has one in
 the end (`label.outcomes.of = "all"`), it is known by what chance its outcome is taken, which is the label's `share`.
-Then a label is known only once outcomes of all classes have had their time: else the newest labels would be of the
-class that is told soonest.
+Then a label is known only once all outcomes have had their time: else the newest labels would be of the class, or about
+the numbers, that are told soonest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 from kernels import hash64, unit
 from tidemark.monitoring.joined import Met
 from tidemark.monitoring.steps.join_outcomes import JoinOutcomesStep
-from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.model import LabelSpec, Pipeline
+from tidemark.pipeline.numbers import NumberReader
 from tidemark.records import OUTCOME, Label, encode
 from tidemark.runtime.processor import Output
 from tidemark.runtime.steps import RoundContext
@@ -23,6 +24,12 @@ _SALT: Final = "outcome/"
 """The coins are others than those of the random draw."""
 _SHIFT: Final = 2**62
 """Added to times in ids, so that those before 1970 are in their order as texts."""
+
+
+def _said(spec: LabelSpec, met: Met) -> str:
+    if spec.is_number:
+        return NumberReader(spec).text(float(met.outcome["number"]))
+    return spec.classes[int(met.outcome["label"])]
 
 
 class LabelOutcomesStep:
@@ -57,7 +64,7 @@ class LabelOutcomesStep:
             key=key,
             time=time,
             status="answered",
-            label=spec.classes[int(met.outcome["label"])],
+            label=_said(spec, met),
             annotator=OUTCOME,
             known_at=max(known_at, time + spec.delay + spec.grace) if of_all else known_at,
             answered_at=int(met.outcome["came"]),

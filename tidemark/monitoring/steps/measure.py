@@ -42,8 +42,7 @@ class MeasureStep:
     def __init__(self, pipeline: Pipeline, options: Options, delays: Delays | None = None) -> None:
         self._delays = delays
         self._topic = pipeline.topics.metrics
-        label = pipeline.label
-        self._positive = None if label.is_number else label.classes.index(label.positive)
+        self._label = pipeline.label
         self._options = options
         self._last: float | None = None
         self._model = NO_MODEL
@@ -96,10 +95,13 @@ class MeasureStep:
 
     def _quality(self, labels: KeptLabels, joined: JoinOutcomesStep, at: int) -> Iterator[Metric]:
         yield from labels.book.metrics(at)
-        if self._positive is None:
+        label, rows = self._label, joined.matured
+        if label.is_number:
+            yield from figures.of_numbers(rows, joined.models, unit=label.unit, at=at)
             return
+        positive = label.classes.index(label.positive)
         yield from figures.from_outcomes(
-            joined.matured, joined.models, positive=self._positive, at=at, threshold=self._options.threshold
+            rows, joined.models, positive=positive, at=at, threshold=self._options.threshold
         )
 
     def _stream(self, passed: float, at: int) -> Iterator[Metric]:
