@@ -223,6 +223,10 @@ class JsonReader:
             found, rows, bad = reader._fields([raw if raw.startswith(b"{") else b"{}" for raw in raws])
             for i, reason in bad.items():
                 wrong.setdefault(i, f"{outer}.{reason}")
+            names = list(found)
+            for i, raw in enumerate(raws):  # a record may tell the columns by their dotted names all the same
+                if raw[:1] not in b"{n" and all(fields[f"{outer}.{inner}"][i] is None for inner in names):
+                    wrong.setdefault(i, f"{outer}: expected an object with '{names[0]}', got {short(raw)}")
             places = rows.tolist()
             for inner, values in found.items():
                 own = fields[f"{outer}.{inner}"]

@@ -91,10 +91,11 @@ def draft(
         ConfigError: no record is a JSON object, or there is nothing that can be a time or a key; says what to give.
 
     """
-    records = [(sample.key, fields) for sample in samples if (fields := _fields(sample.value)) is not None]
+    objects: set[str] = set()
+    records = [(sample.key, fields) for sample in samples if (fields := _fields(sample.value, objects)) is not None]
     if not records:
         raise ConfigError(f"topic '{topic}': none of {len(samples)} records is a JSON object; is its format JSON?")
-    seen, left_out = _seen([fields for _, fields in records])
+    seen, left_out = _seen([fields for _, fields in records], objects)
     timed = drafted_time(topic, seen, time)
     key_column = _key(topic, seen, records, key, timed.column)
     form = _form(key_column, records, seen)
@@ -103,32 +104,43 @@ def draft(
     return text
 
 
-def _fields(value: bytes | None) -> dict[str, Any] | None:
+def _fields(value: bytes | None, objects: set[str]) -> dict[str, Any] | None:
     try:
-        return _flat(_decode(value or b""), _DEEPEST)
+        return _flat(_decode(value or b""), _DEEPEST, objects)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _flat(fields: dict[str, Any], levels: int) -> dict[str, Any]:
-    """Fields of objects within the record beside its own, named with a dot. levels: so deep."""
+def _flat(fields: dict[str, Any], levels: int, objects: set[str], within: str = "") -> dict[str, Any]:
+    """Fields of objects within the record beside its own, named with a dot.
+
+    levels: so deep.  objects: gets the names of those objects.  within: the name of the object, with a dot.
+    """
     found: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, dict) and value and levels and name and "." not in name:
-            found |= {f"{name}.{inner}": own for inner, own in _flat(value, levels - 1).items() if inner}
+            objects.add(f"{within}{name}")
+            inside = _flat(value, levels - 1, objects, f"{within}{name}.")
+            found |= {f"{name}.{inner}": own for inner, own in inside.items() if inner}
         else:
             found[name] = value
     return found
 
 
-def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, SeenColumn], dict[str, str]]:
-    """Fields that can be columns, and why the others can't."""
+def _seen(records: Sequence[dict[str, Any]], objects: set[str]) -> tuple[dict[str, SeenColumn], dict[str, str]]:
+    """Fields that can be columns, and why the others can't. objects: names of those whose fields may be."""
     columns: dict[str, SeenColumn] = {}
+    mixed = {name for name in objects if any(fields.get(name) not in (None, {}) for fields in records)}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(name for fields in records for name in fields):
         values = [fields[name] for fields in records if fields.get(name) is not None]
         kinds = {type(value) for value in values}
-        if name.startswith("_") or not name:
+        outer = next((each for each in mixed if f"{name}.".startswith(f"{each}.")), None)
+        if outer is not None:
+            left_out[name] = f"{_quoted(outer)} is an object in some records and not in others"
+        elif name in objects:
+            continue
+        elif name.startswith("_") or not name:
             left_out[name] = "begins with '_'"
         elif is_escaped(name):
             left_out[name] = ESCAPED

@@ -46,9 +46,8 @@ _RECORDS = st.fixed_dictionaries(
     {"id": st.integers(-5, 5)},
     optional={
         "user": st.none()
-        | st.integers()
         | st.fixed_dictionaries(
-            {}, optional={"name": _VALUES, "geo": _VALUES | st.fixed_dictionaries({}, optional={"lat": _VALUES})}
+            {}, optional={"name": _VALUES, "geo": st.none() | st.fixed_dictionaries({}, optional={"lat": _VALUES})}
         ),
         "meta": st.fixed_dictionaries({}, optional={"ok": st.booleans() | st.none(), "else": _VALUES}),
     },
@@ -84,6 +83,9 @@ def test_what_a_nested_record_says_does_not_depend_on_those_beside_it(records: l
         (b'{"id": 1, "user": {"name": "a"}, "user.name": "b"}', "user.name: is given twice"),
         (b'{"id": 1, "user": {"geo": {"lat": 1}, "geo": {"lat": 2}}}', "user.geo: given more than once"),
         (b'{"id": 1, "user": {"geo": {"lat": "north"}}}', "user.geo.lat: expected a number"),
+        (b'{"id": 1, "user": "ada"}', "user: expected an object with 'name', got \"ada\""),
+        (b'{"id": 1, "user": ["ada"]}', "user: expected an object"),
+        (b'{"id": 1, "user": {"name": "a", "geo": 7}}', "user.geo: expected an object with 'lat', got 7"),
         (b'{"id": 1, "user": {"name": "a"}', "malformed JSON"),
         (b'{"id": 1, "user": ' + b'{"a":' * 70 + b"1" + b"}" * 70 + b"}", "nested deeper than 64 levels"),
     ],
@@ -95,6 +97,11 @@ def test_what_is_wrong_within_is_told_by_its_dotted_name_and_harms_no_neighbour(
     assert found.bad[1].startswith(reason)
     assert list(found.columns["user.name"]) == ["z", "z"]
     assert list(found.columns["user.geo.lat"]) == [7.0, 7.0]
+
+
+def test_a_field_that_is_no_object_is_passed_over_where_the_record_tells_the_column_by_its_dotted_name() -> None:
+    found = read([b'{"id": 1, "user": 5, "user.name": "a"}'])
+    assert (list(found.columns["user.name"]), found.bad) == (["a"], {})
 
 
 def test_a_whole_number_within_that_float64_does_not_hold_is_refused() -> None:

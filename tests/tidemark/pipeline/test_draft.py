@@ -79,6 +79,24 @@ def test_fields_of_objects_within_the_records_are_columns_by_their_dotted_names(
     assert {"user_geo_country"} <= {feature.name for feature in pipeline.features}
 
 
+def test_a_field_that_is_an_object_in_some_records_alone_is_left_out_and_an_absent_object_is_not_called_null() -> None:
+    """Each of its columns would make dead letters of the other records."""
+    rows = [
+        {
+            "when": 1_700_000_000 + i,
+            "who": f"w{i % 5}",
+            "geo": {"lat": i * 0.5} if i % 3 else None,
+            "cart": {"sum": {"net": i * 0.5}, "at": "web"} if i % 2 else {"sum": i * 1.5, "at": "shop"},
+        }
+        for i in range(30)
+    ]
+    text = draft("cards.raw", list(map(sample, rows)), partitions=1, key="who")
+    assert set(parse(text, "draft").columns) == {"when", "who", "geo.lat", "cart.at"}
+    assert '# left out: "cart.sum" ("cart.sum" is an object in some records and not in others)' in text
+    assert '# left out: "cart.sum.net" ("cart.sum" is an object in some records and not in others)' in text
+    assert '"geo"' not in text
+
+
 def test_what_is_drafted_of_start_training_and_gates_is_what_a_file_without_them_has() -> None:
     text = draft("cards.raw", PAYMENTS, partitions=1)
     drafted_file = parse(text, "draft")
