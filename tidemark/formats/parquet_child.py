@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -24,6 +24,8 @@ from tidemark.formats.parquet_messages import FRAME, Asked, Schema
 MEMORY_LIMIT: Final = 4 << 30
 """Bytes of address space, of which Polars reserves a half before it reads anything."""
 _MOST_COLUMNS: Final = 100_000
+_DEEPEST: Final = 8
+"""Structs within structs whose fields are columns."""
 _CHUNK: Final = 2_000
 _PIECE: Final = 100
 """Rows that are converted together, so that texts which share their memory are not all written out at once."""
@@ -42,21 +44,38 @@ def _schema(frame: pl.LazyFrame) -> pl.Schema:
     return schema
 
 
-def _pieces(frame: pl.LazyFrame, asked: Asked) -> Iterator[pl.DataFrame]:
-    wanted = frame.select(list(asked.kinds)).slice(asked.begin)
+def _fields(schema: pl.Schema) -> dict[str, tuple[pl.DataType, pl.Expr]]:
+    """The columns by name, and beside them the fields of structs by their dotted names, as JSON tells them."""
+    found = {name: (dtype, pl.col(name)) for name, dtype in schema.items()}
+    waiting = [(name, dtype, pl.col(name)) for name, dtype in schema.items() if "." not in name]
+    for _ in range(_DEEPEST):
+        inside = [
+            (f"{name}.{field.name}", field.dtype, column.struct.field(field.name))
+            for name, dtype, column in waiting
+            if isinstance(dtype, pl.Struct)
+            for field in dtype.fields
+            if field.name and "." not in field.name
+        ]
+        waiting = [each for each in inside if each[0] not in found][:_MOST_COLUMNS]
+        found |= {name: (dtype, column.alias(name)) for name, dtype, column in waiting}
+    return found
+
+
+def _pieces(frame: pl.LazyFrame, fields: Mapping[str, tuple[object, pl.Expr]], asked: Asked) -> Iterator[pl.DataFrame]:
+    wanted = frame.select([fields[name][1] for name in asked.kinds]).slice(asked.begin)
     for chunk in wanted.collect_batches(chunk_size=_CHUNK, maintain_order=True):
         yield from chunk.iter_slices(_PIECE)
 
 
-def _lines(frame: pl.LazyFrame, schema: pl.Schema, asked: Asked) -> Iterator[bytes]:
+def _lines(frame: pl.LazyFrame, fields: Mapping[str, tuple[pl.DataType, pl.Expr]], asked: Asked) -> Iterator[bytes]:
     """The rows, each as JSON."""
     declared = Declared(asked.kinds.get, time=asked.time)
     for name in asked.kinds:
-        if reason := refusal(name, schema[name], declared):
+        if reason := refusal(name, fields[name][0], declared):
             raise _Refused(f"can't be read: {reason}")
     encode = msgspec.json.Encoder().encode
     number = asked.begin
-    for piece in _pieces(frame, asked):
+    for piece in _pieces(frame, fields, asked):
         columns = [json_values(column, declared) for column in piece.get_columns()]
         for values in zip(*columns, strict=True):
             number += 1
@@ -79,15 +98,15 @@ def _serve(kind: str, path: str, source: BinaryIO, sink: BinaryIO) -> None:
 
     try:
         frame = _scanned(kind, path)
-        schema = _schema(frame)
+        fields = _fields(_schema(frame))
         count = int(frame.select(pl.len()).collect().item())
-        send(b"S", msgspec.json.encode(Schema(count, {name: str(dtype)[:100] for name, dtype in schema.items()})))
+        send(b"S", msgspec.json.encode(Schema(count, {name: str(dtype)[:100] for name, (dtype, _) in fields.items()})))
         question = source.read()
         if not question:
             return
         waiting: list[bytes] = []
         size = 0
-        for line in _lines(frame, schema, msgspec.json.decode(question, type=Asked)):
+        for line in _lines(frame, fields, msgspec.json.decode(question, type=Asked)):
             waiting.append(line)
             size += len(line)
             if size > _FRAME_BYTES:

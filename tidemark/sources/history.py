@@ -17,6 +17,7 @@ from tidemark.features.duplicates import without_duplicates
 from tidemark.features.raw_records import NO_TIMESTAMP, Records
 from tidemark.formats.declared import Declared
 from tidemark.formats.labels import class_column
+from tidemark.formats.nested_names import parted, raw_of
 from tidemark.formats.reading import Row, Standpoint, open_rows
 from tidemark.formats.repeated import Repeated
 from tidemark.pipeline import Pipeline
@@ -27,6 +28,7 @@ _PORTION: Final = 20_000
 _ALL: Final = 2**62
 _ROW: Final = "_row"
 """Number of a row in its file, while rows are read."""
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def read_history(
@@ -137,7 +139,15 @@ class _Aside:
             aside = self._decode(row.value)
             for field, values in self._values.items():
                 value = getattr(aside, field)
+                if value is msgspec.UNSET and parted(self._names[field]) is not None:
+                    value = self._within(row.value, self._names[field])
                 values.append(self._texts.setdefault(value, value) if type(value) is str else value)
+
+    @staticmethod
+    def _within(value: bytes, name: str) -> object:
+        """What an object within a row tells under a dotted name."""
+        raw = raw_of(_fields(value), name)
+        return msgspec.UNSET if raw is None else msgspec.json.decode(raw)
 
     def columns(self, rows: pl.Series) -> list[pl.Series]:
         """A column for each that at least one row has, of the rows of these numbers."""

@@ -200,10 +200,15 @@ def _labeled(
 ) -> tuple[Dataset, NDArray[np.int64]]:
     """The rows with a label that may be used, in the order of their event times; and these times, µs."""
     column, what = pipeline.label.column, "number" if pipeline.label.is_number else "class"
-    if column is None or column not in history.columns:
+    if column is None:
         raise ConfigError(
-            f"{source} has no column {column!r} with the {what}; set label.column in the pipeline's file to one of "
-            f"{history.columns}"
+            f"the pipeline's file has no label.column, so no row of {source} has a {what}; set it to the column of "
+            f"{source} that tells the {what}"
+        )
+    if column not in history.columns:
+        raise ConfigError(
+            f"{source} has no column {column!r}, which label.column names as that of the {what}; write the name of "
+            "the column that tells it"
         )
     label = pipeline.label
     numbers = None

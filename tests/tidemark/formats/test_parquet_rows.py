@@ -117,6 +117,28 @@ def test_a_column_that_can_not_be_what_it_is_declared_is_refused_by_name(
         open_rows(path, declared(kind))
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_fields_of_structs_are_columns_by_their_dotted_names_as_those_of_json_are(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"f.{ending}"
+    frame = pl.DataFrame(
+        {
+            "user": [{"id": 7, "geo": {"lat": 0.5}}, {"id": None, "geo": None}, None],
+            "a.b": [1, 2, 3],
+            "a": [{"b": 9}] * 3,
+        }
+    )
+    frame.write_parquet(path) if ending == "parquet" else frame.write_ipc(path)
+    kinds: dict[str, Kind] = {"user.id": "string", "user.geo.lat": "float", "a.b": "int"}
+    rows = open_rows(path, Declared(kinds.get, ("user.id",), owner="p")).rows(Standpoint())
+    assert [json.loads(row.value) for row in rows] == [
+        {"user.id": "7", "user.geo.lat": 0.5, "a.b": 1},
+        {"user.id": None, "user.geo.lat": None, "a.b": 2},
+        {"user.id": None, "user.geo.lat": None, "a.b": 3},
+    ]
+    with pytest.raises(ConfigError, match=r"did you mean 'user.geo.lat'"):
+        open_rows(path, Declared({"user.geo.lot": "float"}.get, ("user.geo.lot",), owner="p"))  # type: ignore[arg-type]
+
+
 def test_a_reading_goes_on_at_any_row(tmp_path: Path) -> None:
     path = tmp_path / "f[1]*.parquet"
     pl.DataFrame({"x": range(5_000)}).write_parquet(path, row_group_size=700)

@@ -52,6 +52,12 @@ def test_a_field_that_is_first_seen_late_is_kept(tmp_path: Path) -> None:
     assert frame["a"][150] == 7.5
 
 
+def test_a_label_may_be_a_field_of_an_object_as_any_column_may(tmp_path: Path) -> None:
+    nested = small_pipeline("p", label='column = "known.truth.fraud"')
+    rows = [row(1, known={"truth": {"fraud": "yes"}}), row(2, known=None), row(3), row(4, known={"truth": {}})]
+    assert read_history(nested, ndjson(tmp_path, rows))["known.truth.fraud"].to_list() == ["yes", None, None, None]
+
+
 @pytest.mark.parametrize(
     ("rows", "why"),
     [

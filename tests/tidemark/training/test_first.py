@@ -197,10 +197,19 @@ def test_rows_without_a_label_are_left_out_but_count_for_the_windows() -> None:
     assert from_history(pipeline, half, "h", all_known=True).manifest.used == COUNT // 2
 
 
+def test_a_pipeline_that_names_no_column_of_the_label_is_told_so_and_not_that_the_file_lacks_one() -> None:
+    with pytest.raises(ConfigError) as raised:
+        from_history(small_pipeline("p"), history(), "h.csv")
+    assert str(raised.value) == (
+        "the pipeline's file has no label.column, so no row of h.csv has a class; set it to the column of h.csv that "
+        "tells the class"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "error", "why"),
     [
-        (lambda frame: frame.drop("truth"), ConfigError, "h has no column 'truth' with the class; set label.column"),
+        (lambda frame: frame.drop("truth"), ConfigError, "h has no column 'truth', which label.column names"),
         (lambda frame: frame.with_columns(truth=pl.lit("maybe")), ConfigError, "holds 'maybe'; expected"),
         (lambda frame: frame.with_columns(truth=pl.lit(2)), ConfigError, "holds 2; expected"),
         (lambda frame: frame.with_columns(truth=pl.lit("no")), ModelError, "all of one class"),
