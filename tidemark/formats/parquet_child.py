@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import msgspec
 import polars as pl
@@ -49,8 +49,8 @@ def _fields(schema: pl.Schema) -> dict[str, tuple[pl.DataType, pl.Expr]]:
     found = {name: (dtype, pl.col(name)) for name, dtype in schema.items()}
     waiting = [(name, dtype, pl.col(name)) for name, dtype in schema.items() if "." not in name]
     for _ in range(_DEEPEST):
-        inside = [
-            (f"{name}.{field.name}", field.dtype, column.struct.field(field.name))
+        inside: list[tuple[str, pl.DataType, pl.Expr]] = [
+            (f"{name}.{field.name}", cast("pl.DataType", field.dtype), column.struct.field(field.name))
             for name, dtype, column in waiting
             if isinstance(dtype, pl.Struct)
             for field in dtype.fields

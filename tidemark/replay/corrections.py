@@ -23,6 +23,7 @@ from tidemark.errors import ConfigError
 from tidemark.pipeline.expressions import EvaluationError, compile_expression, evaluate
 from tidemark.pipeline.sql import parse_sql
 from tidemark.replay.letters import Letter
+from tidemark.replay.nested_fields import changed, flattened
 from tidemark.runtime.json_names import given_again
 
 _MAX_FILE: Final = 64_000_000
@@ -59,9 +60,9 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Repair:
     """SQL that makes a record's fields (`fields`), its whole text (`value`) or its key (`key`) anew; `drop`: fields.
 
-    Columns of `fields` are the record's own fields that are no objects or lists; those of `value` and `key` are `value`
-    and `key`, texts. A field that is made of another alone has its very bytes.  types: of fields that are null in a
-    record.
+    Columns of `fields` are the record's own fields and those of objects within it, by their dotted names, that are no
+    objects or lists; those of `value` and `key` are `value` and `key`, texts. A field that is made of another alone has
+    its very bytes.  types: of fields that are null in a record.
     """
 
     fields: Mapping[str, str]
@@ -87,15 +88,19 @@ class Repair:
             repaired = replace(repaired, key=_as_text(letter, "--key", _computed(letter, self.key, whole, _TEXTS)))
         if self.fields or self.drop:
             fields = _object(repaired, {*self.fields, *self.drop})
-            made = self._made(repaired, fields)
-            if made or fields.keys() & set(self.drop):
+            made, known = self._made(repaired, fields)
+            if made or known & set(self.drop):
                 repaired = _with(repaired, fields, made, self.drop)
         return repaired
 
-    def _made(self, letter: Letter, fields: Mapping[str, msgspec.Raw]) -> dict[str, bytes]:
-        """The fields that become others. One that is made of another alone has its very bytes."""
+    def _made(self, letter: Letter, own: Mapping[str, msgspec.Raw]) -> tuple[dict[str, bytes], set[str]]:
+        """The fields that become others, and the names of all that there are. own: the record's own fields.
+
+        A field that is made of another alone has its very bytes.
+        """
         made: dict[str, bytes] = {}
-        columns, unfit = _columns(fields, given_again(letter.value or b""))
+        fields, twice = flattened(own)
+        columns, unfit = _columns(fields, {*given_again(letter.value or b""), *twice})
         for name, sql in self.fields.items():
             other = _other(sql)
             if other is not None and other in fields and unfit.get(other) != _TWICE:
@@ -105,7 +110,7 @@ class Repair:
             value = _computed(letter, sql, columns, self.types, unfit)
             if name not in columns or not _same(columns[name], value):
                 made[name] = _json(letter, name, value)
-        return made
+        return made, set(fields)
 
     def _texts(self, letter: Letter) -> dict[str, str | None]:
         try:
@@ -242,9 +247,10 @@ def _value(letter: Letter, raw: msgspec.Raw) -> bytes | None:
 
 
 def _with(letter: Letter, fields: dict[str, msgspec.Raw], made: Mapping[str, bytes], drop: tuple[str, ...]) -> Letter:
-    kept = {name: bytes(raw) for name, raw in fields.items() if name not in drop} | dict(made)
-    body = b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in kept.items())
-    return replace(letter, value=b"{" + body + b"}")
+    try:
+        return replace(letter, value=changed(fields, made, drop))
+    except ValueError as error:
+        raise ConfigError(f"dead letter {letter.offset}: {error}: correct the whole text") from error
 
 
 def _object(letter: Letter, settled: Collection[str]) -> dict[str, msgspec.Raw]:

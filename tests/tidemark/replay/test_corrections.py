@@ -46,6 +46,49 @@ def test_a_field_is_computed_from_the_records_fields(sql: str, value: bytes, mad
     assert json.loads(repaired.value or b"")["amount"] == made
 
 
+@pytest.mark.parametrize(
+    ("repair", "value", "made"),
+    [
+        (
+            Repair({"user.geo.lat": "CAST(REPLACE(\"user.geo.lat\", ',', '.') AS DOUBLE)"}),
+            b'{"id": 1.10, "user": {"id": 9007199254740993, "geo": {"lat": "1,5", "lon": 2.50}}}',
+            b'{"id":1.10,"user":{"id":9007199254740993,"geo":{"lat":1.5,"lon":2.50}}}',
+        ),
+        (Repair({"user.id": "'u7'"}), b'{"user": {"x": 1}}', b'{"user":{"x":1,"id":"u7"}}'),
+        (Repair({"user.id": "'u7'"}), b'{"user": null}', b'{"user":null,"user.id":"u7"}'),
+        (Repair({"user.id": "'u7'"}), b'{"user": {}, "user.id": 7}', b'{"user":{},"user.id":"u7"}'),
+        (Repair({"user.id": "owner"}), b'{"user": {"id": 1}, "owner": 1.0}', b'{"user":{"id":1.0},"owner":1.0}'),
+        (Repair({"owner": '"user.id"'}), b'{"user": {"id": 1.0}}', b'{"user":{"id": 1.0},"owner":1.0}'),
+        (Repair({}, drop=("user.id",)), b'{"user": {"id": 1, "x": 2}}', b'{"user":{"x":2}}'),
+        (Repair({}, drop=("user.name",)), b'{"user": {"id": 1, "x": 2}}', b'{"user": {"id": 1, "x": 2}}'),
+        (Repair({"user.id": "2"}), b'{"user": {"id": 1, "id": 3}}', b'{"user":{"id":2}}'),
+    ],
+)
+def test_a_field_of_an_object_within_the_record_is_repaired_where_it_is_told(
+    repair: Repair, value: bytes, made: bytes
+) -> None:
+    assert repair(letter(value)).value == made
+
+
+def test_a_file_of_corrections_sets_and_drops_fields_within_objects_too() -> None:
+    correction = Correction(3, set={"user.id": msgspec.Raw(b'"u7"')}, drop=["user.geo.lat"])
+    value = b'{"user": {"id": 7, "geo": {"lat": "x", "lon": 1.50}}}'
+    assert corrected(letter(value), correction).value == b'{"user":{"id":"u7","geo":{"lon":1.50}}}'
+
+
+@pytest.mark.parametrize(
+    ("repair", "value"),
+    [
+        (Repair({"user.id": "1"}), b'{"user": {"a": 1, "a": 2}}'),
+        (Repair({"x": '"user.id" + 1'}), b'{"user": {"id": 1, "id": 2}}'),
+        (Repair({"x": '"user.id" + 1'}), b'{"user": {"id": 1}, "user.id": 2}'),
+    ],
+)
+def test_of_two_values_of_a_name_within_an_object_none_is_chosen(repair: Repair, value: bytes) -> None:
+    with pytest.raises(ConfigError, match="given twice"):
+        repair(letter(value))
+
+
 @given(fields=st.dictionaries(_NAMES, _SCALARS | st.lists(_SCALARS, max_size=2), max_size=5))
 def test_fields_that_are_not_named_keep_their_very_bytes(fields: dict[str, object]) -> None:
     before = {name: json.dumps(value).encode() for name, value in fields.items()}
