@@ -18,12 +18,12 @@ from tidemark.features.rows import Cleaner, surviving
 from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
 from tidemark.formats.decoder import Decoded, Decoder, writer
-from tidemark.formats.nested_names import parted
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
 from tidemark.records.raw_record import RawRecord
 from tidemark.records.record_formats import as_record
+from tidemark.runtime.json_names import parted
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.suggestions import did_you_mean
 

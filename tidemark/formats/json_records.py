@@ -19,11 +19,11 @@ from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_
 from tidemark.formats.foreign import foreign
 from tidemark.formats.json_columns import Field, PlainColumns
 from tidemark.formats.json_scan import DEEPEST, name_hashes, suspicious
-from tidemark.formats.nested_names import nested, parted, raw_of
+from tidemark.formats.nested_names import nested, raw_of
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
 from tidemark.records.record_formats import Told
-from tidemark.runtime.json_names import given_again
+from tidemark.runtime.json_names import given_again, parted
 from tidemark.runtime.processor import Batch
 
 MAX_VALUE: Final = 1_048_576

@@ -8,15 +8,10 @@ from typing import Final
 import msgspec
 
 from tidemark.records.record_formats import Told
+from tidemark.runtime.json_names import parted
 
 _NULL: Final = b"null"
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def parted(name: str) -> tuple[str, str] | None:
-    """The field that a name begins with, and the name within it; None where it is no name of a nested field."""
-    outer, dot, inner = name.partition(".")
-    return (outer, inner) if dot and outer and inner else None
 
 
 def nested(columns: Sequence[Told]) -> dict[str, list[Told]]:

@@ -7,8 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tidemark.formats.nested_names import parted
-from tidemark.runtime.json_names import given_again
+from tidemark.runtime.json_names import given_again, parted
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _DEEPEST: Final = 64

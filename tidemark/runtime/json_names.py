@@ -1,10 +1,16 @@
-"""Names that a JSON object gives more than once, which mean one thing to one parser and another to the next."""
+"""Names in JSON objects: those with a dot, and those that an object gives twice, which parsers read in two ways."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
 from typing import Any
+
+
+def parted(name: str) -> tuple[str, str] | None:
+    """The field that a name begins with, and the name within it; None where it is no name of a nested field."""
+    outer, dot, inner = name.partition(".")
+    return (outer, inner) if dot and outer and inner else None
 
 
 def given_again(value: bytes, among: Collection[str] | None = None) -> list[str]:

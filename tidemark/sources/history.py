@@ -17,10 +17,11 @@ from tidemark.features.duplicates import without_duplicates
 from tidemark.features.raw_records import NO_TIMESTAMP, Records
 from tidemark.formats.declared import Declared
 from tidemark.formats.labels import class_column
-from tidemark.formats.nested_names import parted, raw_of
+from tidemark.formats.nested_names import raw_of
 from tidemark.formats.reading import Row, Standpoint, open_rows
 from tidemark.formats.repeated import Repeated
 from tidemark.pipeline import Pipeline
+from tidemark.runtime.json_names import parted
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.sources.thinning import Thinning
 

@@ -14,9 +14,10 @@ from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
 from tidemark.formats.csv_rows import table
 from tidemark.formats.declared import Kind
-from tidemark.formats.nested_names import parted, raw_of
+from tidemark.formats.nested_names import raw_of
 from tidemark.formats.text_lines import beginning
 from tidemark.records.raw_record import RawRecord
+from tidemark.runtime.json_names import parted
 from tidemark.runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
