@@ -130,9 +130,10 @@ class DeadLetters:
                 if name in marks.sent_to:
                     back[name] = letter.partition, letter.offset
             group = kinds.of(letter)
-            if name_of_kind(*group) != wanted:
+            apart = kind_of(letter) == wanted  # a letter's own page leads here even where its kind is not kept apart
+            if name_of_kind(*group) != wanted and not apart:
                 continue
-            reason = group[2]
+            reason = kind(letter.reason) if apart else group[2]
             newest.append(letter)
             count += 1
             if marks.state(letter) is State.open:

@@ -33,7 +33,8 @@ _CASES: Final = 20
 _CLOSED: Final = 50
 _PEOPLE: Final = 200
 _ENTRIES: Final = 100_000
-"""Lines of the audit trail that are read to come to the newest: its chain is checked from the first on."""
+"""Lines of the audit trail that are read to come to the newest, for its chain is checked from the first on; of a longer
+one the page says that it shows no newest."""
 _PAGE: Final = 500
 _SHOWN_ENTRIES: Final = 100
 _COUNTED: Final = 500_000
@@ -60,21 +61,22 @@ async def audit(visit: Visit) -> Response:
     """The audit trail, its newest lines first."""
     await verified(visit)
     newest: deque[AuditEntry] = deque(maxlen=_SHOWN_ENTRIES)
-    problem, count = "", 0
+    problem, count, more = "", 0, False
     async with visit.site.connections.administration(visit.session) as admin:
         try:
             async for entry in admin.audit(_PAGE):
+                if count == _ENTRIES:
+                    more = True
+                    break
                 newest.append(entry)
                 count += 1
-                if count >= _ENTRIES:
-                    break
         except RefusedError:
             raise
         except LabelingError as error:  # the chain of hashes is broken: the lines before it stand
             problem = str(error)
     times = visit.site.times
     rows = [(entry, times.moment(entry.at)) for entry in reversed(newest)]
-    return visit.page("review_audit.html", "review", rows=rows, count=count, more=count >= _ENTRIES, problem=problem)
+    return visit.page("review_audit.html", "review", rows=rows, count=count, more=more, problem=problem)
 
 
 async def agreement(visit: Visit) -> Response:

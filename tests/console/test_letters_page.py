@@ -89,6 +89,9 @@ def test_letters_of_more_kinds_than_are_kept_apart_are_dealt_with_together(
         page = someone.get(f"letters/kind/{kind}").text
         assert "(others)" in page
         assert "2 in all, 2 open" in page
+        own = re.search(r"letters/kind/[0-9a-f]{16}", someone.get("letters/0/4").text)
+        assert own is not None
+        assert "1 in all, 1 open" in someone.get(own[0]).text
         assert "2 sent once more" in do(someone, do="replay", kind=kind).text
     sent = read_settled(its.settings, its.pipeline.raw_topics[0])
     assert [message.value() for message in sent] == [b"1", b"2"]

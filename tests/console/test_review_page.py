@@ -184,6 +184,11 @@ def test_what_is_newest_is_shown_where_there_is_more_than_a_page_holds(
                 do(someone, do="resume_queue")
             shown, closed = someone.get("review").text, someone.get("review/closed").text
             trail = someone.get("review/audit").text
+            monkeypatch.setattr(review, "_ENTRIES", 3)
+            cut = someone.get("review/audit").text
+        assert "the newest 2 first" in trail
+        assert "the newest 2 first" not in cut, "the first lines are not the newest ones"
+        assert "There are newer ones" in cut
         assert cases[3].business_id is not None
         assert cases[3].business_id in closed
         assert "The first 1 are here; there are more." in shown

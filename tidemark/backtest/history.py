@@ -77,7 +77,7 @@ def prepared(
     if not used:
         raise ConfigError(
             f"{source}: all events are of the last {format_duration(pipeline.label.delay)} (label.delay), whose truth "
-            "may not have arrived; give a longer history, or --all-known if it has"
+            f"may not have arrived; give a longer history, or --all-known if it has{_and_how_soon(pipeline, answers)}"
         )
     times, target, order = times[:used], target[:used], order[:used]
     delay = pipeline.label.delay if answers is None else answers
@@ -87,6 +87,13 @@ def prepared(
     stream = LabeledStream(features, target, times // pipeline.selection.tile, times + delay, exam=exam)
     _check(answered, pipeline, stream, source, times, delay)
     return History(stream, used, len(labeled), int(answered.sought(target).sum()), too_new, delay)
+
+
+def _and_how_soon(pipeline: Pipeline, answers: int | None) -> str:
+    """What a history also needs that is no longer than the answers take to come."""
+    if answers is not None or not pipeline.label.delay:
+        return ""
+    return ", together with --answers: how long an answer takes, as 1h"
 
 
 def _labels(answered: Answers, pipeline: Pipeline, frame: pl.DataFrame, source: str) -> Truth:

@@ -50,7 +50,11 @@ def test_events_whose_truth_may_not_have_arrived_are_left_out_unless_all_is_know
         (frame(900, rate=0.004), {}, r"too few labels: .* 'bad'"),
         (frame(900).drop("truth"), {}, "no row has a label; set label.column to the column of the class"),
         (frame(900).with_columns(pl.lit("maybe").alias("truth")), {}, "column 'truth' holds 'maybe'; expected"),
-        (frame(900), {"delay": '"30d"'}, "all events are of the last 30d"),
+        (
+            frame(900),
+            {"delay": '"30d"'},
+            "all events are of the last 30d.*--all-known if it has, together with --answers",
+        ),
         (frame(900), {"delay": '"7h"'}, "are known when it begins, for an answer takes 7h.*--answers"),
     ],
 )
