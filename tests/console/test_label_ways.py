@@ -10,6 +10,7 @@ from console_world import World, cases_alike, fraud_cases, fraud_pipeline, world
 from playwright.sync_api import Page, expect
 
 from labeling_grpc.client import LabelingClient
+from support import wait_until
 
 
 def sign_in(page: Page, its: World, name: str = "ada") -> None:
@@ -35,9 +36,15 @@ def test_whoever_has_no_keys_tells_others_and_gives_a_case_back(tmp_path: Path, 
         page.get_by_role("button", name="more").click()
         page.locator("#help").get_by_role("button", name="Give the case back").click()
         expect(page.locator("#said")).to_contain_text(f"{name}: given back")
+        told: dict[str | None, list[str]] = {}
         with LabelingClient(its.server.address, "ben") as client:
-            told = {task.business_id: [each.text for each in task.comments] for task in client.lease(2)}
-        assert told.get(name) == ["the terminal is ours"]
+
+            def given() -> bool:
+                told.update({task.business_id: [each.text for each in task.comments] for task in client.lease(2)})
+                return name in told
+
+            wait_until(given, lambda: f"the case that was given back comes to nobody else, but {told}")
+        assert told[name] == ["the terminal is ours"]
 
 
 def test_a_page_without_network_says_once_and_rightly_how_much_it_keeps(tmp_path: Path, browser: Chromium) -> None:

@@ -158,7 +158,8 @@ def _topics(status: Status) -> Table:
     table = _table("topic", "records", "a second")
     for topic in status.topics:
         about = "" if topic.exact else "about "
-        table.add_row(safe(topic.name), f"{about}{topic.records:,}", rate_words(topic.per_second))
+        left = "" if topic.open is None or topic.open == topic.records else f", {topic.open:,} open"
+        table.add_row(safe(topic.name), f"{about}{topic.records:,}{left}", rate_words(topic.per_second))
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -12,11 +13,12 @@ from confluent_kafka.admin import OffsetSpec
 
 from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.flows import FlowSpec, flows_of
-from tidemark.kafka import connect, wait_settled
+from tidemark.kafka import connect, topic_incarnation, wait_settled
 from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.committed import CommittedOffsets
 from tidemark.kafka.passing import PASSING, SLOW, asked_until
 from tidemark.observe.changes import change_notes
+from tidemark.observe.handled import HandledLetters
 from tidemark.observe.more_labels import next_hundred
 from tidemark.observe.reactions import reaction_notes
 from tidemark.observe.sampling import Sample, sample
@@ -135,7 +137,7 @@ class Observer:
         self._topics = Topics(pipeline.name)
         self._specs = flows_of(pipeline)
         self._admin = connect(settings, down=DOWN)
-        self._tail = Tail(settings, [self._topics.metrics, self._topics.models])
+        self._tail = Tail(settings, self._followed)
         self._first = True
         self._hidden: list[str] = []
         self._before: tuple[float, dict[str, int]] | None = None
@@ -144,12 +146,17 @@ class Observer:
         self._serving = Serving()
         self._sources = Sources({source.name: source.kind for source in pipeline.sources})
         self._webhooks = Webhooks(pipeline.webhooks)
+        self._handled = HandledLetters()
         self._selected_by = ""
         self._manifests: dict[str, ModelManifest] = {}
         self._champion: str | None = None
         self._pin: Pin | None = None
         self._known_ends: dict[tuple[str, int], int] = {}
         self._offsets = CommittedOffsets(settings)
+
+    @property
+    def _followed(self) -> list[str]:
+        return [self._topics.metrics, self._topics.models, self._topics.deadletter_marks]
 
     @property
     def manifests(self) -> list[ModelManifest]:
@@ -185,7 +192,7 @@ class Observer:
             metrics=self._figures.shown(self._champion),
             problems=[*self._problems(flows, champion), *self._others_problems(flows, sources, webhooks)],
             ranked_by=self._serving.in_force.get("labeling", ""),
-            notes=[*self._notes(flows, totals, champion), *given_up_notes(webhooks, self._file)],
+            notes=[*self._notes(flows, champion), *given_up_notes(webhooks, self._file)],
             parts=ends,
             begun=begun,
             sources=sources,
@@ -198,7 +205,13 @@ class Observer:
     def sample(self, snapshot: Snapshot, topics: Collection[str]) -> Sample:
         """Records, rates and latency, from the last records of some topics."""
         parts = {topic: snapshot.parts[topic] for topic in topics if topic in snapshot.parts}
-        return sample(self._settings, self._admin, parts, predictions=self._topics.predictions, now=snapshot.at)
+        found = sample(self._settings, self._admin, parts, predictions=self._topics.predictions, now=snapshot.at)
+        name = self._topics.deadletter
+        if (count := found.counts.get(name)) is None:
+            return found
+        handled = self._handled.count(topic_incarnation(self._admin, name), count.spans)
+        told = replace(count, handled=min(handled, count.records))
+        return replace(found, counts={**found.counts, name: told})
 
     def _follow(self) -> None:
         messages = self._tail.catch_up(self._settled()) if self._first else self._tail.poll()
@@ -214,6 +227,8 @@ class Observer:
                         self._figures.take(metric)
                     if metric.name == "budget_spent":
                         self._selected_by = metric.model
+                elif message.topic() == self._topics.deadletter_marks:
+                    self._handled.take(message.key() or b"", message.value())
                 elif key == "champion":
                     self._champion = decode(Champion, message.value()).version
                 elif message.key() == PIN_KEY:
@@ -226,7 +241,7 @@ class Observer:
     def _settled(self) -> list[str]:
         """The followed topics that exist, once what was committed just now can be read, or is known to be hidden."""
         present = []
-        for topic in (self._topics.metrics, self._topics.models):
+        for topic in self._followed:
             try:
                 wait_settled(self._settings, topic, timeout=_TIMEOUT, patience=_TIMEOUT)
             except TopicError:
@@ -338,15 +353,13 @@ class Observer:
             return failing
         return [*source_problems(sources, self._file), *webhook_problems(webhooks, self._file), *failing]
 
-    def _notes(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
+    def _notes(self, flows: list[FlowState], champion: ModelManifest | None) -> list[str]:
         starting = self._starting()
         begun = [flow.name for flow in flows if flow.members == 0 and flow.name in starting]
         notes = []
         if begun:
             verb = "is" if len(begun) == 1 else "are"
             notes.append(f"{', '.join(begun)} {verb} starting: the first start compiles kernels, in about a minute")
-        if totals.get(self._topics.deadletter, 0) > 0:
-            notes.append(f"there are dead letters; see them with `tidemark deadletter list {self._file}`")
         shown = self._figures.shown(self._champion)
         notes += [*change_notes(shown, time.time(), self._file), *reaction_notes(shown, time.time(), self._pipeline)]
         notes += label_notes(shown, self._file)

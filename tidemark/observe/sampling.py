@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -42,11 +42,17 @@ _Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Records of a topic. exact: all were counted, else about.  a_second: new ones, over the last minute."""
+    """Records of a topic. exact: all were counted, else about.  a_second: new ones, over the last minute.
+
+    spans: of each partition the first offset that is kept, and its end.  handled: of dead letters, those that somebody
+    has dealt with; None of others, and where nobody has looked.
+    """
 
     records: int
     exact: bool
     a_second: float
+    spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    handled: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +107,20 @@ def sample(settings: Settings, client: AdminClient, ends: Ends, *, predictions: 
         for partition, end in partitions.items():
             starts[topic, partition] = begin[partition] if whole else max(begin[partition], end - MOST)
     spans = {place: (start, ends[place[0]][place[1]]) for place, start in starts.items()}
-    read = _read(settings, spans)
+    read, unread = _read(settings, spans)
     counts = {}
     for topic, partitions in ends.items():
         places = [(topic, partition) for partition in partitions]
-        looked_at = sum(spans[place][1] - spans[place][0] for place in places)
+        looked_at = sum(_reached(read[place], spans[place], cut=place in unread) for place in places)
         found = sum(len(read[place]) for place in places)
-        share = found / looked_at if looked_at else 0.0
         held = sum(max(spans[place][1] - first.get(place, 0), 0) for place in places)
+        share = found / looked_at if looked_at else float(held > 0)
         recent = sum(max(spans[place][1] - before.get(place, spans[place][1]), 0) for place in places)
         counts[topic] = Count(
-            found if held == looked_at else round(held * share), held == looked_at, recent * share / MINUTE
+            found if held == looked_at else round(held * share),
+            held == looked_at,
+            recent * share / MINUTE,
+            {place[1]: (first.get(place, 0), spans[place][1]) for place in places},
         )
     told = [message for place, messages in read.items() if place[0] == predictions for message in messages]
     latency, event_times = _latency(settings, told, ends)
@@ -146,17 +155,29 @@ def _offsets_at(settings: Settings, ends: Ends, moment: int) -> dict[_Place, int
     return {(each.topic, each.partition): each.offset for each in found if each.error is None and each.offset >= 0}
 
 
-def _read(settings: Settings, spans: Mapping[_Place, tuple[int, int]]) -> dict[_Place, list[Message]]:
-    """Committed records of spans of offsets [start, end). What does not come within two seconds is left out."""
+def _reached(read: list[Message], span: tuple[int, int], *, cut: bool) -> int:
+    """Offsets of a span that were read: all, or where the reading was cut, up to the last record that came."""
+    start, end = span
+    if cut:
+        return (read[-1].offset() or 0) + 1 - start if read else 0
+    return end - start
+
+
+def _read(
+    settings: Settings, spans: Mapping[_Place, tuple[int, int]]
+) -> tuple[dict[_Place, list[Message]], frozenset[_Place]]:
+    """Committed records of spans of offsets [start, end), and the spans of which some did not come in two seconds."""
     found: dict[_Place, list[Message]] = {place: [] for place in spans}
     batches = read_spans(
         settings, spans, group="tidemark-observe", timeout=_PATIENCE, most=1_000, auto_offset_reset="earliest"
     )
-    with suppress(BrokerError):
+    try:
         for batch in batches:
             for message in batch:
                 found[message.topic() or "", message.partition() or 0].append(message)
-    return found
+    except BrokerError:
+        return found, frozenset(spans)
+    return found, frozenset()
 
 
 def _latency(settings: Settings, predictions: list[Message], ends: Ends) -> tuple[Latency | None, bool]:
@@ -222,7 +243,7 @@ def latency_of(settings: Settings, predictions: Mapping[str, int], ends: Ends) -
         for place, these in offsets.items()
     }
     waits, created = [], False
-    for (topic, partition), messages in _read(settings, spans).items():
+    for (topic, partition), messages in _read(settings, spans)[0].items():
         for message in messages:
             kind, came = message.timestamp()
             predicted = written.get((topic, partition, message.offset() or 0))

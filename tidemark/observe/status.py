@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from tidemark.observe.label_studio import bridge_notes, bridge_problems
-from tidemark.observe.sampling import Sample
+from tidemark.observe.sampling import Count, Sample
 from tidemark.observe.snapshot import Snapshot
 from tidemark.observe.status_record import (
     AlertsStatus,
@@ -60,6 +60,7 @@ def status_of(
     if any(flow.members for flow in snapshot.flows):
         problems += bridge_problems(bridge, file)
     notes += bridge_notes(bridge, file)
+    notes += letter_notes(sample.counts.get(pipeline.topics.deadletter), file)
     if sample.event_times:
         notes.append(
             "producers write the events' own times as Kafka's timestamps, so the latency from append can't be told"
@@ -94,12 +95,37 @@ def status_of(
         webhooks=snapshot.webhooks,
         label_studio=bridge,
         topics=[
-            TopicStatus(name=topic, records=count.records, exact=count.exact, per_second=count.a_second)
+            TopicStatus(
+                name=topic,
+                records=count.records,
+                exact=count.exact,
+                per_second=count.a_second,
+                open=None if count.handled is None else count.records - count.handled,
+            )
             for topic in shown_topics(pipeline)
             if (count := sample.counts.get(topic)) is not None
         ],
         figures=[_figure(metric) for _, metric in sorted(snapshot.metrics.items())],
     )
+
+
+def letter_notes(count: Count | None, file: str) -> list[str]:
+    """What to know of dead letters that nobody has dealt with.
+
+    Args:
+        count: of the topic of dead letters; None where there is none.
+        file: the pipeline's, as it was named.
+
+    Returns:
+        A sentence, or none.
+
+    """
+    left = 0 if count is None else count.records - (count.handled or 0)
+    if count is None or left <= 0:
+        return []
+    about = "" if count.exact else "about "
+    verb, noun = ("is", "letter") if left == 1 else ("are", "letters")
+    return [f"{about}{left:,} dead {noun} {verb} open; see `tidemark deadletter reasons {file}`"]
 
 
 def shown_topics(pipeline: Pipeline) -> list[str]:

@@ -84,13 +84,15 @@ class LabelStudioStatus(msgspec.Struct, frozen=True, kw_only=True):
 class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A topic. records: held now, transactions' markers left out; about so many where `exact` is false.
 
-    per_second: new ones, over the last minute.
+    per_second: new ones, over the last minute.  open: of dead letters, those that nobody has dealt with; null of other
+    topics.
     """
 
     name: str
     records: int
     exact: bool
     per_second: float
+    open: int | None = None
 
 
 class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):

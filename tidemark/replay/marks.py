@@ -7,7 +7,8 @@ open transaction of a flow would hide the marks behind it.
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 from confluent_kafka import Message
@@ -18,6 +19,8 @@ from tidemark.records import Record, decode, encode
 from tidemark.records.topics import Topics
 from tidemark.replay.letters import Letter, State
 from tidemark.runtime.settings import Settings
+
+_KEY: Final = re.compile(rb"([0-9a-f]{8})/([0-9]{1,10})/([0-9]{1,19})")
 
 
 class Mark(Record, frozen=True, kw_only=True):
@@ -120,6 +123,20 @@ class Marks:
         """What became of a dead letter."""
         mark = self.of(letter)
         return State.open if mark is None else State(mark.state)
+
+
+def letter_of(key: bytes) -> tuple[str, int, int] | None:
+    """Which dead letter a mark's key names.
+
+    Args:
+        key: of a record of the topic of marks.
+
+    Returns:
+        Incarnation of the dead-letter topic, partition and offset; None where it names none.
+
+    """
+    found = _KEY.fullmatch(key)
+    return None if found is None else (found[1].decode(), int(found[2]), int(found[3]))
 
 
 def packed(mark: Mark) -> bytes:

@@ -20,7 +20,7 @@ from feeding import feeder
 from labeling import candidate, pipeline
 from offsets import read_settled
 
-from labeling_grpc.client import Annotation, LabelingClient, Submitted
+from labeling_grpc.client import Annotation, LabelingClient, Submitted, Task
 from labeling_grpc.commands.labeling import Source
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.database import open_store
@@ -86,7 +86,13 @@ def answer_all(client: LabelingClient, number: int, label: str = "fraud") -> set
     """Answer until `number` answers are acknowledged; their annotation ids."""
     acknowledged: set[str] = set()
     while len(acknowledged) < number:
-        tasks = client.lease(min(10, number - len(acknowledged)), wait=10.0)
+        tasks: list[Task] = []
+
+        def came(tasks: list[Task] = tasks) -> bool:
+            tasks += client.lease(min(10, number - len(acknowledged)), wait=10.0)
+            return bool(tasks)
+
+        wait_until(came, lambda: f"no case comes after {len(acknowledged)} answers of {number}", 120)
         for outcome in client.submit_many([Annotation(task, label) for task in tasks]):
             assert isinstance(outcome, Submitted)
             acknowledged.add(outcome.annotation_id)

@@ -13,19 +13,23 @@ from pathlib import Path
 import msgspec
 import pytest
 from confluent_kafka import Producer
+from dead_letter_desk import write_letters
 from feeding import feeder
 from models import pipeline_text, small_pipeline
 from rich.console import Console
 from typer.testing import CliRunner
 
+from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.console import SafeConsole
 from tidemark.cli.status_view import printed, rendered
+from tidemark.errors import RecordError
 from tidemark.kafka import admin, ensure_topics, producer_config
-from tidemark.observe import Observer, status_record
+from tidemark.observe import Observer, sampling, status_record
+from tidemark.observe.handled import HandledLetters
 from tidemark.observe.sampling import WHOLE, latency_since, sample
 from tidemark.observe.starting import running
-from tidemark.observe.status import decisions_of
+from tidemark.observe.status import decisions_of, shown_topics, status_of
 from tidemark.observe.status_record import (
     AlertsStatus,
     AnnotatorStatus,
@@ -52,6 +56,8 @@ from tidemark.observe.words import (
 )
 from tidemark.records import Metric
 from tidemark.records.topics import TopicSpec
+from tidemark.replay import Replay, letters
+from tidemark.replay.marks import Mark, packed
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor.folder import alone, pipeline_folder
 
@@ -75,7 +81,7 @@ STATUS = Status(
     at=1.0,
     state="wrong",
     problems=["the stream flow is 123,456 records behind; add processes, or see its log\x1b]0;x\x07"],
-    notes=["there are dead letters; see them with `tidemark deadletter list pipelines/fraud.toml`"],
+    notes=["7 dead letters are open; see `tidemark deadletter reasons pipelines/fraud.toml`"],
     quality=QUALITY,
     champion=ChampionStatus(version="v000012-89abcdef", parent=None, labels=448, decision="replaces: " + "why " * 30),
     budget=BudgetStatus(in_all=1_456, total=2_000, tile=8, tile_budget=8),
@@ -382,7 +388,8 @@ def test_records_are_counted_without_transactions_markers_and_predictions_are_ti
 
 
 def test_where_kafkas_times_are_the_events_own_no_latency_is_made_up(kafka: Settings) -> None:
-    ensure_topics(kafka, [TopicSpec("replayed.raw", 1, {}), TopicSpec("replayed.predictions", 1, {})])
+    kept = {"retention.ms": "-1"}  # its record is of 2015
+    ensure_topics(kafka, [TopicSpec("replayed.raw", 1, kept), TopicSpec("replayed.predictions", 1, {})])
     producer = feeder(kafka)
     producer.produce("replayed.raw", b"{}", timestamp=1_420_070_400_000)
     producer.produce("replayed.predictions", b'{"event_id": "replayed.raw-0-0-0a1b2c3d"}')
@@ -401,6 +408,64 @@ def test_a_long_topic_is_counted_about_from_its_last_records(kafka: Settings) ->
     assert producer.flush(60) == 0
     found = sample(kafka, admin(kafka), {"long.raw": {0: WHOLE + 500}}, predictions="none", now=time.time())
     assert (found.counts["long.raw"].records, found.counts["long.raw"].exact) == (WHOLE + 500, False)
+
+
+def test_a_topic_that_could_not_be_read_to_its_end_is_counted_about(
+    kafka: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_topics(kafka, [TopicSpec("slow.raw", 1, {})])
+    producer = feeder(kafka)
+    for _ in range(40):
+        producer.produce("slow.raw", b"{}")
+    assert producer.flush(60) == 0
+    monkeypatch.setattr(sampling, "_PATIENCE", -1.0)
+    found = sample(kafka, admin(kafka), {"slow.raw": {0: 40}}, predictions="none", now=time.time())
+    assert (found.counts["slow.raw"].records, found.counts["slow.raw"].exact) == (40, False)
+
+
+def test_dead_letters_that_somebody_has_dealt_with_are_not_told_as_open(kafka: Settings, unique: str) -> None:
+    pipeline = small_pipeline(unique)
+    write_letters(kafka, pipeline, [b"{", b"[", b"x", b"y", b"z"], "no JSON")
+    found = list(letters(kafka, pipeline.topics.deadletter))
+    observer = Observer(pipeline, kafka, file="p.toml")
+
+    def told() -> tuple[TopicStatus, list[str]]:
+        snapshot = observer.look()
+        counted = observer.sample(snapshot, shown_topics(pipeline))
+        status = status_of(pipeline, "p.toml", snapshot, counted, LabelingStatus(reachable=False))
+        (topic,) = [topic for topic in status.topics if topic.name == pipeline.topics.deadletter]
+        return topic, [note for note in status.notes if "dead letter" in note]
+
+    try:
+        topic, notes = told()
+        assert (topic.records, topic.open, topic.exact) == (5, 5, True)
+        assert notes == ["5 dead letters are open; see `tidemark deadletter reasons p.toml`"]
+        with Replay(kafka, pipeline.topics, "ada") as replay:
+            replay.resolve(found[:4], "test data")
+        wait_until(lambda: told()[0].open == 1, lambda: f"{told()}")
+        topic, notes = told()
+        assert (topic.records, topic.exact) == (5, True)
+        assert notes == ["1 dead letter is open; see `tidemark deadletter reasons p.toml`"]
+        with Replay(kafka, pipeline.topics, "ada") as replay:
+            replay.resolve(found[4:], "test data")
+        wait_until(lambda: told()[0].open == 0, lambda: f"{told()}")
+        assert told()[1] == []
+    finally:
+        observer.close()
+
+
+def test_a_mark_that_names_no_dead_letter_of_the_topic_counts_none() -> None:
+    handled, mark = HandledLetters(), packed(Mark(state="resolved", at=0, by="ada"))
+    for key in (b"", b"0a1b2c3d/0", b"0a1b2c3d/x/1", b"0a1b2c3d/0/-1", b"\xff/0/1", b"0a1b2c3d/0/" + b"9" * 400):
+        handled.take(key, mark)
+    for offset in (3, 4, 5, 9, 10):
+        handled.take(f"0a1b2c3d/0/{offset}".encode(), mark)
+    handled.take(b"0a1b2c3d/0/5", None)
+    handled.take(b"ffffffff/0/6", mark)
+    with pytest.raises(RecordError):
+        handled.take(b"0a1b2c3d/0/7", b"no mark")
+    assert handled.count("0a1b2c3d", {0: (4, 10), 1: (0, 99)}) == 2, "4 and 9: the others are gone, or not there yet"
+    assert handled.count("00000000", {0: (0, 99)}) == 0
 
 
 def test_the_log_of_up_tells_which_processes_live(tmp_path: Path) -> None:
