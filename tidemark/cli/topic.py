@@ -27,6 +27,8 @@ app = typer.Typer(help="Topics: list, create, set, produce a file's rows.", no_a
 Name = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)]
 _ASK = 10.0
 _DECIMALS = (".", ",")
+_NAMED = 8
+"""Columns that are named."""
 _SEPARATORS = (",", ";", "|", "\t")
 
 
@@ -111,7 +113,8 @@ def produce(
                 f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
             )
         sender, unkeyed, number = None if dry_run else Sender(settings, topic, log_level=0), 0, 0
-        for number, record in enumerate(records_of(file, key, separator, decimal=decimal), 1):  # noqa: B007 the last one counts them
+        texts: list[str] = []
+        for number, record in enumerate(records_of(file, key, separator, decimal=decimal, doubt=texts.append), 1):  # noqa: B007 the last one counts them
             unkeyed += record.key is None
             if sender is not None:
                 sender.send(record)
@@ -119,6 +122,9 @@ def produce(
             sender.finish()
         done = "would be produced" if dry_run else "produced"
         out.print(f"{number:,} records {done} to '{safe(topic)}'", soft_wrap=True)
+        if texts:
+            named = ", ".join(f"'{each}'" for each in texts[:_NAMED]) + (", …" if texts[_NAMED:] else "")
+            out.print(safe(f"texts, and numbers with --decimal ',': {named}"), soft_wrap=True)
         if key is None and number:
             out.print("they have no key: rows of one entity stay in order with `--key COLUMN`", soft_wrap=True)
         elif unkeyed:

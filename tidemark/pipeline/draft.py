@@ -22,6 +22,7 @@ from tidemark.pipeline.record_keys import KeyForm, form_of
 from tidemark.runtime.suggestions import did_you_mean
 
 _FRACTION: Final = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+([eE][+-]?[0-9]+)?")
+_WITH_COMMA: Final = re.compile(r"-?(0|[1-9][0-9]*)(,[0-9]+)?")
 _DEEPEST: Final = 4
 """Levels of objects within a record whose fields become columns."""
 _MAX_CATEGORIES: Final = 20
@@ -271,10 +272,13 @@ def _text(
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql]
     for column in written:
-        cast = f"TRY_CAST({_identifier(column.name)} AS DOUBLE)"
+        comma = _has_comma(column)
+        pointed = f"REPLACE({_identifier(column.name)}, ',', '.')" if comma else _identifier(column.name)
+        cast = f"TRY_CAST({pointed} AS DOUBLE)"
+        read = ", a comma before the fraction (CHOOSE another if it parts thousands)" if comma else ""
         named = _free(f"{names[column.name]}_number", {*names.values(), *seen})
         lines += ["", "[[features]]", f"name = {_quoted(named)}"]
-        lines += [f"sql = {_quoted(cast)}    # numbers as texts; a text that is none is missing"]
+        lines += [f"sql = {_quoted(cast)}    # numbers as texts{read}; a text that is none is missing"]
     for column in categories:
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         known, comment = _categories(column)
@@ -293,7 +297,13 @@ def _text(
 
 def _tells_numbers(column: SeenColumn) -> bool:
     """Whether all its texts are numbers, and none of them digits alone: those may be codes."""
-    return column.type == "string" and all(map(_FRACTION.fullmatch, column.values))
+    form = _WITH_COMMA if _has_comma(column) else _FRACTION
+    return column.type == "string" and all(map(form.fullmatch, column.values))
+
+
+def _has_comma(column: SeenColumn) -> bool:
+    """Whether one of its texts has a comma."""
+    return column.type == "string" and any("," in text for text in column.values)
 
 
 def _categories(column: SeenColumn) -> tuple[list[str], list[str]]:

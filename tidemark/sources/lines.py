@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -34,7 +34,14 @@ _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value: Final = msgspec.json.Decoder().decode
 
 
-def records_of(path: Path, key: str | None, separator: str | None = None, *, decimal: str = ".") -> Iterator[RawRecord]:
+def records_of(
+    path: Path,
+    key: str | None,
+    separator: str | None = None,
+    *,
+    decimal: str = ".",
+    doubt: Callable[[str], None] = lambda _: None,
+) -> Iterator[RawRecord]:
     """The records of a file.
 
     Args:
@@ -43,6 +50,7 @@ def records_of(path: Path, key: str | None, separator: str | None = None, *, dec
         key: column that they are keyed by, as text; None for no key. A null gives no key.
         separator: what stands between cells of CSV; None: tabs in `.tsv`, and commas.
         decimal: what stands before the fraction of a number of CSV, a point or a comma.
+        doubt: gets the name of each column of CSV that stays text and would be numbers with the other one.
 
     Yields:
         Each row's record, in order.
@@ -51,7 +59,7 @@ def records_of(path: Path, key: str | None, separator: str | None = None, *, dec
         ConfigError: the file can't be read, or a line is none; names the line and what to do.
 
     """
-    for number, line in enumerate(_lines(path, separator, decimal), 1):
+    for number, line in enumerate(_lines(path, separator, decimal, doubt), 1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -82,7 +90,7 @@ def _object(line: bytes, where: str) -> dict[str, msgspec.Raw]:
         raise ConfigError(f"{where}: is no JSON object ({error}); write one object a line, {{...}}") from error
 
 
-def _lines(path: Path, separator: str | None, decimal: str) -> Iterator[bytes]:
+def _lines(path: Path, separator: str | None, decimal: str, doubt: Callable[[str], None]) -> Iterator[bytes]:
     if str(path) == "-":
         yield from _checked(sys.stdin.buffer, path)
         return
@@ -95,7 +103,7 @@ def _lines(path: Path, separator: str | None, decimal: str) -> Iterator[bytes]:
         if suffix == ".parquet":
             yield from _parquet(path)
         elif suffix in _TABLES:
-            yield from _csv(path, separator or ("\t" if suffix == ".tsv" else ","), decimal)
+            yield from _csv(path, separator or ("\t" if suffix == ".tsv" else ","), decimal, doubt)
         else:
             with path.open("rb") as stream:
                 stream.seek(beginning(path))
@@ -114,9 +122,13 @@ def _checked(stream: IO[bytes], path: Path) -> Iterator[bytes]:
         yield line
 
 
-def _csv(path: Path, separator: str, decimal: str) -> Iterator[bytes]:
+def _csv(path: Path, separator: str, decimal: str, doubt: Callable[[str], None]) -> Iterator[bytes]:
     names, rows = table(path, separator)
-    columns = [_typed(cells, decimal) for cells in zip(*rows, strict=True)]
+    columns: list[Sequence[object]] = []
+    for name, own in zip(names, zip(*rows, strict=True), strict=False):  # a file of a header alone has no cells
+        columns.append(typed := _typed(own, decimal))
+        if decimal == "." and typed is own and _typed(own, ",") is not own:
+            doubt(name)
     for row in zip(*columns, strict=True):
         yield msgspec.json.encode(dict(zip(names, row, strict=True)))
 

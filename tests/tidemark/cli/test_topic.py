@@ -51,6 +51,15 @@ def test_a_topic_is_made_filled_and_listed_and_only_said_with_dry_run(
     assert "already, of 2 partitions" in _run("topic", "create", unique)[1]
 
 
+def test_amounts_that_stay_texts_for_their_comma_are_named_with_what_reads_them(unique: str, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("id;amount\n7;12,5\n8;3,25\n")
+    _run("topic", "create", unique, "--partitions", "1")
+    said = _run("topic", "produce", unique, str(rows), "--separator", ";", "--dry-run")[1]
+    assert "texts, and numbers with --decimal ',': 'amount'" in said
+    assert "texts" not in _run("topic", "produce", unique, str(rows), "--separator", ";", "--decimal", ",")[1]
+
+
 def test_settings_of_a_topic_are_changed_the_others_stay_and_dry_run_changes_nothing(
     kafka: Settings, unique: str
 ) -> None:

@@ -225,6 +225,17 @@ def test_an_answer_that_tells_no_classes_is_left_to_a_person(values: list[object
     assert pipeline.label.classes == ["normal", "positive"]
 
 
+def test_numbers_with_a_comma_before_the_fraction_are_features_by_their_value_and_no_categories() -> None:
+    rows = [
+        {"when": 1_700_000_000 + i, "who": f"w{i % 5}", "sum": f"{i % 7 - 3},{i % 3}5" if i else "12"}
+        for i in range(30)
+    ]
+    text = draft("cards.raw", list(map(sample, rows)), partitions=1, key="who")
+    (feature,) = parse(text, "draft").features
+    assert (feature.name, feature.sql) == ("sum_number", "TRY_CAST(REPLACE(\"sum\", ',', '.') AS DOUBLE)")
+    assert "a comma before the fraction (CHOOSE" in text
+
+
 def test_where_nothing_names_an_entity_records_are_named_by_their_time_whatever_it_is_called() -> None:
     pipeline = drafted([sample({"a time": 1_700_000_000, "x": 1.5})], time="a time")
     assert pipeline.keys == ["a time"]

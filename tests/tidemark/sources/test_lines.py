@@ -180,3 +180,18 @@ def test_what_json_does_not_have_is_refused_by_its_column(tmp_path: Path, column
     pl.DataFrame({"k": ["a", "b"], "x": column}).write_parquet(path)
     with pytest.raises(ConfigError, match=reason):
         list(records_of(path, "k"))
+
+
+def test_columns_that_would_be_numbers_with_the_other_decimal_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("amount;code;name;empty\n12,5;0,1;a,b;\n7;x;1,5;\n;2,0;1,5;\n")
+    told: list[str] = []
+    assert [json.loads(each.value)["amount"] for each in records_of(path, None, ";", doubt=told.append)] == [
+        "12,5",
+        "7",
+        None,
+    ]
+    assert told == ["amount"]
+    told.clear()
+    amounts = [json.loads(each.value)["amount"] for each in records_of(path, None, ";", decimal=",", doubt=told.append)]
+    assert (amounts, told) == ([12.5, 7, None], [])
