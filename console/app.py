@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from console.api import calls
 from console.options import Options
-from console.pages import label, letters, loop, models, provider, repairs, review, sign_in, why
+from console.pages import label, letters, loop, models, provider, repairs, review, sign_in, why, work
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -77,6 +77,8 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/review/agreement", visited("review", review.agreement), methods=["GET"]),
         Route("/p/{pipeline}/review/audit", visited("review", review.audit), methods=["GET"]),
         Route("/p/{pipeline}/review/export", visited("review", review.export), methods=["GET"]),
+        Route("/p/{pipeline}/work", visited("work", work.show), methods=["GET"]),
+        Route("/p/{pipeline}/work", visited("work", work.act), methods=["POST"]),
         Route("/metrics", loop.metrics, methods=["GET"]),
         Route("/p/{pipeline}/loop", visited("loop", loop.show), methods=["GET"]),
         Route("/p/{pipeline}/loop/events", visited("loop", loop.events), methods=["GET"]),

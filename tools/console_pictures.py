@@ -1,6 +1,6 @@
 """Draws docs/assets/console: the console's pages in the system's Chromium, from made-up cases of card fraud.
 
-    python tools/console_pictures.py                    the pages Label, Review, Why and Models
+    python tools/console_pictures.py                    the pages Label, Review, Work, Why and Models
     python tools/console_pictures.py URL/p/PIPELINE     the Loop page of a console that runs, to which a name signs in
 
 Pictures differ by the machine's fonts, so nothing compares them; look at them before they are committed.
@@ -11,6 +11,8 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+import time
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +29,8 @@ from msgspec.structs import replace  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 
-from labeling_grpc.client import LabelingClient  # noqa: E402
+from labeling_grpc.client import Annotation, LabelingClient  # noqa: E402
+from labeling_grpc.client.administration import LabelingAdminClient  # noqa: E402
 from labeling_grpc.tables.schema import answers  # noqa: E402
 from tidemark.broker import EmbeddedKafka  # noqa: E402
 from tidemark.kafka import ensure_topics, producer_config, topic_incarnation  # noqa: E402
@@ -115,6 +118,37 @@ def review(browser: Chromium) -> None:
         with browser.page(*_NARROW, "light") as page:
             show(page, its.base, "review", token)
             keep(page, "review-narrow")
+
+
+def work(browser: Chromium) -> None:
+    """The Work page: cases of three channels, some late, and three people."""
+    extra = '\n[labeling]\nsegment = "channel"\n\n[labeling.due]\ndefault = "4h"\nsegments = { web = "10m" }\n'
+    now = time.time_ns() // 1_000
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), fraud_pipeline(extra), tokens=True) as its:
+        its.take_in(
+            *(
+                replace(case, time=now - 240_000_000 * number, context=case.context | {"channel": channel})
+                for number, (case, channel) in enumerate(
+                    zip(fraud_cases().candidates[:14], cycle(("web", "branch", "phone")), strict=False)
+                )
+            )
+        )
+        with LabelingClient(its.server.address, "ida", token=its.token("annotator", "ida")) as client:
+            client.submit_many([Annotation(task, "legitimate") for task in client.lease(4)[:3]])
+        with LabelingAdminClient(its.server.address, its.pipeline.name, token=its.token("admin", "boss")) as admin:
+            admin.update("ida", quota=40)
+            admin.update("ben", skills=["cards", "loans"], quota=120)
+            admin.update("ada", absent_until=now + 5 * 86_400_000_000)
+            admin.assign([case.event_id for case in its.taken[5:8]], "ben", "knows the customers")
+        token = its.token("reviewer", "rita")
+        for size, scheme, name in (
+            (_WIDE, "light", "work-light"),
+            (_WIDE, "dark", "work-dark"),
+            (_NARROW, "light", "work-narrow"),
+        ):
+            with browser.page(*size, scheme) as page:
+                show(page, its.base, "work", token)
+                keep(page, name)
 
 
 def why_and_models(browser: Chromium) -> None:
@@ -223,6 +257,7 @@ def main() -> None:
             label(browser)
             alike(browser)
             review(browser)
+            work(browser)
             why_and_models(browser)
 
 

@@ -132,7 +132,7 @@ def _barriers(its: World, browser: Chromium, *, quick: bool) -> dict[str, Any]:
             found += barriers(page)
             _sign_in(page, its, f"{scheme} {width}")
             found += barriers(page)
-            for name in ("review", "review/closed", "loop", "models", "why", "letters"):
+            for name in ("review", "review/closed", "work", "loop", "models", "why", "letters"):
                 page.goto(f"{its.base}/{name}")
                 found += barriers(page)
     what = "serious or critical findings of axe-core, every page without Kafka, light and dark, 360 and 1440 px"

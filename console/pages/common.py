@@ -15,7 +15,7 @@ from console.security.access import TITLES, may, menu
 from console.security.requests import CSRF_HEADER, RejectedError, check_csrf, check_origin
 from console.security.sessions import Session, Sessions
 from console.site import Site
-from labeling_grpc.client import AsyncLabelingClient
+from labeling_grpc.client import AsyncLabelingClient, CaseRecord
 
 T = TypeVar("T")
 
@@ -65,6 +65,42 @@ async def verified(visit: Visit) -> str:
     if not may(role, visit.name):
         raise RejectedError(403, f"this page is not for the role {role}")
     return role
+
+
+def needed(why: str) -> str:
+    """A reason that was given.
+
+    Raises:
+        RejectedError: none was.
+
+    """
+    if not why:
+        raise RejectedError(400, "say why: whoever is concerned reads it")
+    return why
+
+
+async def first_cases(visit: Visit, most: int, **asked: Any) -> list[CaseRecord]:  # noqa: ANN401 as `cases` takes it
+    """The first cases that the service lists.
+
+    Args:
+        visit: whose page they are for.
+        most: how many at most.
+        asked: as `AsyncLabelingClient.cases` takes it.
+
+    Returns:
+        Them.
+
+    Raises:
+        RefusedError: the role may not list cases, or not look for these.
+        UnreachableError: the service does not answer.
+
+    """
+    records: list[CaseRecord] = []
+    async for record in visit.client.cases(page=most, **asked):
+        records.append(record)
+        if len(records) >= most:
+            break
+    return records
 
 
 async def attended(request: Request, call: Coroutine[Any, Any, T]) -> T:

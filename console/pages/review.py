@@ -6,23 +6,21 @@ All of it is asked of the labeling service with the person's own token: it rules
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
-from console.pages.common import Visit, frame, verified
+from console.pages.common import Visit, first_cases, frame, needed, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.agreement import Agreements
-from console.shown.allocation import abilities, allotted, moment_of
 from console.shown.answers import AnswerBook
 from console.shown.formatting import share
 from console.shown.review_view import contested, name_of, person_of
 from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, Reason, RefusedError, Task
-from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry
+from labeling_grpc.client.administration import Annotator, AuditEntry
 from tidemark.consensus.scales import scale_of
 from tidemark.errors import LabelingError
 from tidemark.pipeline.numbers import answer_text
@@ -42,7 +40,6 @@ _HELD: Final = 100
 """Cases that are taken into hand to find the one that is adjudicated; the others are given back at once."""
 _LEASE_SECONDS: Final = 30.0
 _LONGEST: Final = 2_000
-_DIGITS: Final = 9
 
 
 async def show(visit: Visit) -> Response:
@@ -128,8 +125,7 @@ async def act(visit: Visit) -> Response:
     if len(why) > _LONGEST:
         raise RejectedError(400, f"write at most {_LONGEST:,} characters")
     try:
-        does = _allocated if what in {"assign", "abilities"} else _done
-        told = await does(visit, what, fields, why)
+        told = await _done(visit, what, fields, why)
         bad = False
     except RefusedError as refusal:
         told, bad = str(refusal), True
@@ -146,51 +142,21 @@ async def _done(visit: Visit, what: str, fields: dict[str, str], why: str) -> st
     async with visit.site.connections.administration(visit.session) as admin:
         match what:
             case "pause" | "activate":
-                await admin.update(name, state="paused" if what == "pause" else "active", why=_needed(why))
+                await admin.update(name, state="paused" if what == "pause" else "active", why=needed(why))
                 return f"{name} is {'given no cases' if what == 'pause' else 'given cases again'}."
             case "pause_queue":
-                await admin.pause(_needed(why))
+                await admin.pause(needed(why))
                 return "The queue is paused: no case is given out."
             case "resume_queue":
                 await admin.resume()
                 return "The queue gives cases out again."
             case "requeue":
-                changed = await admin.requeue([event_id], _needed(why))
+                changed = await admin.requeue([event_id], needed(why))
                 return "It is asked again." if changed.number else "It is left as it is: it is not closed, or gone."
             case "gold":
                 changed = await admin.add_gold([(event_id, fields.get("label", ""))])
                 return "It is a gold case now." if changed.number else "It is left as it is: it is open, gone, or gold."
     raise RejectedError(400, "this is none of the things that are done here")
-
-
-async def _allocated(visit: Visit, what: str, fields: dict[str, str], why: str) -> str:
-    name = fields.get("name", "")
-    async with visit.site.connections.administration(visit.session) as admin:
-        if what == "assign":
-            return await _assigned(admin, fields.get("event_id", ""), name, _needed(why))
-        return await _able(visit, admin, name, fields)
-
-
-async def _assigned(admin: AsyncLabelingAdminClient, event_id: str, name: str, why: str) -> str:
-    """Offer a case to one person alone, or (name "") to whoever may have it."""
-    changed = await admin.assign([event_id], name, why)
-    if not changed.number:
-        return "It is left as it is: it is closed, drawn at random, before the reviewers, or not for this person."
-    return f"It is offered to {name} alone." if name else "It is offered to whoever may have it."
-
-
-async def _able(visit: Visit, admin: AsyncLabelingAdminClient, name: str, fields: dict[str, str]) -> str:
-    """Say what somebody is skilled in, how many cases a day they take, and until when they are absent."""
-    skills, quota, absent = (fields.get(key, "").strip() for key in ("skills", "quota", "absent"))
-    if not quota.isdecimal() or len(quota) > _DIGITS:
-        raise RejectedError(400, "cases a day are a whole number; 0 for no bound")
-    until = moment_of(absent, visit.site.times) if absent else 0
-    if until is None or until < 0:
-        raise RejectedError(400, "write until when as a day and a time")
-    able = "any" if skills == "any" else [each.strip() for each in skills.splitlines() if each.strip()]
-    await admin.update(name, skills=able, quota=int(quota), absent_until=until)
-    away = until > time.time() * 1e6
-    return f"{name} is absent; what was assigned to them is offered to others." if away else f"Noted for {name}."
 
 
 async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str:
@@ -215,21 +181,10 @@ async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str
         await client.release(others, again=True)  # none of them was passed on
 
 
-def _needed(why: str) -> str:
-    if not why:
-        raise RejectedError(400, "say why: whoever is concerned reads it")
-    return why
-
-
 async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, paused: str | None = None) -> str:
     """The page's inside. paused: why the queue is paused, where that was changed just now: its figures come later."""
-    records, late, owned = await asyncio.gather(
-        _first(visit, _CASES, review=True, states=("waiting", "leased")),
-        _first(visit, _CASES, overdue=True),
-        _first(visit, _CASES, assigned=True),
-    )
+    records = await first_cases(visit, _CASES, review=True, states=("waiting", "leased"))
     details = await asyncio.gather(*(_details(visit, record) for record in records))
-    now = time.time_ns() // 1_000
     people: list[Annotator] = []
     async with visit.site.connections.administration(visit.session) as admin:
         async for person in admin.annotators():
@@ -242,14 +197,11 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
         "review_list.html",
         **frame(visit.site, visit.session, "review"),
         cases=[contested(visit.site.pipeline, record, known) for record, known in zip(records, details, strict=True)],
-        people=[(person_of(person), abilities(person, visit.site.times, now)) for person in people],
-        allotted=allotted([*late, *owned], now),
-        zone=visit.site.times.name,
+        people=[person_of(person) for person in people],
         classes=visit.site.pipeline.label.classes,
         number=AnswerBook(visit.site.pipeline.label).number,
         paused=paused,
         more_cases=len(records) >= _CASES,
-        more_allotted=len(late) >= _CASES or len(owned) >= _CASES,
         more_people=len(people) >= _PEOPLE,
         admin=role == ADMIN,
         told=told,
@@ -258,7 +210,7 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
 
 
 async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> str:
-    records = await _first(visit, _CLOSED, states=("answered",), newest_first=True)
+    records = await first_cases(visit, _CLOSED, states=("answered",), newest_first=True)
     times = visit.site.times
     written = AnswerBook(visit.site.pipeline.label).words
     rows = [
@@ -273,15 +225,6 @@ async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> s
         told=told,
         bad=bad,
     )
-
-
-async def _first(visit: Visit, most: int, **asked: Any) -> list[CaseRecord]:  # noqa: ANN401 as `cases` takes it
-    records: list[CaseRecord] = []
-    async for record in visit.client.cases(page=most, **asked):
-        records.append(record)
-        if len(records) >= most:
-            break
-    return records
 
 
 async def _details(visit: Visit, record: CaseRecord) -> CaseDetails | None:

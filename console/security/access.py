@@ -11,6 +11,7 @@ from typing import Final
 PAGES: Final[dict[str, frozenset[str]]] = {
     "label": frozenset({"annotator", "reviewer", "admin"}),
     "review": frozenset({"reviewer", "admin"}),
+    "work": frozenset({"reviewer", "admin"}),
     "loop": frozenset({"reviewer", "admin", "viewer"}),
     "models": frozenset({"reviewer", "admin", "viewer"}),
     "why": frozenset({"reviewer", "admin"}),
@@ -19,6 +20,7 @@ PAGES: Final[dict[str, frozenset[str]]] = {
 TITLES: Final = {
     "label": "Label",
     "review": "Review",
+    "work": "Work",
     "loop": "Loop",
     "models": "Models",
     "why": "Why",

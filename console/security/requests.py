@@ -88,8 +88,8 @@ async def body(request: Request, most: int = MOST_BYTES) -> bytes:
     return b"".join(parts)
 
 
-async def form(request: Request) -> dict[str, str]:
-    """Fields of a form, the last of each name.
+async def fields_of(request: Request, most: int = 50) -> list[tuple[str, str]]:
+    """Fields of a form, in its order, those that come more than once too. most: of them.
 
     Raises:
         RejectedError: it is no form.
@@ -98,9 +98,19 @@ async def form(request: Request) -> dict[str, str]:
     if media_type(request) != "application/x-www-form-urlencoded":
         raise RejectedError(415, "a form is sent as application/x-www-form-urlencoded")
     try:
-        return dict(parse_qsl((await body(request)).decode(), keep_blank_values=True, max_num_fields=50))
+        return parse_qsl((await body(request)).decode(), keep_blank_values=True, max_num_fields=most)
     except ValueError as error:
         raise RejectedError(400, "the form can't be read") from error
+
+
+async def form(request: Request) -> dict[str, str]:
+    """Fields of a form, the last of each name.
+
+    Raises:
+        RejectedError: it is no form.
+
+    """
+    return dict(await fields_of(request))
 
 
 async def said(request: Request, kind: type[Any]) -> Any:  # noqa: ANN401 of the kind that is asked for
