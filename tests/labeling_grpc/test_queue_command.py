@@ -196,6 +196,18 @@ def test_with_dry_run_cases_stay_as_they_are(tmp_path: Path, monkeypatch: pytest
         assert [record.state for record in client.cases()] == ["answered", "waiting", "waiting"]
 
 
+def test_features_that_the_pipeline_has_not_are_named_before_labels_are_sent(tmp_path: Path) -> None:
+    own = pipeline("pay").feature_names[0]
+    path, labels = tmp_path / "pay.toml", tmp_path / "labels.ndjson"
+    path.write_text(PIPELINE.replace("NAME", "pay"))
+    row = {"event_id": "e1", "label": "fraud", "known_at": 2, "time": 1}
+    labels.write_text(json.dumps(row | {"features": {own: 1.5, f"{own}s": 2.5, "z9": 1, "gone": None}}) + "\n")
+    told = CliRunner().invoke(app, ["queue", "import", str(path), str(labels), "--dry-run"])
+    assert f"no model learns from them: '{own}s' (did you mean '{own}'?), 'z9'\n" in told.output
+    labels.write_text(json.dumps(row | {"features": {own: 1.5}}) + "\n")
+    assert "learns" not in CliRunner().invoke(app, ["queue", "import", str(path), str(labels), "--dry-run"]).output
+
+
 def test_cases_are_assigned_and_people_are_absent_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
     path = tmp_path / "pay.toml"

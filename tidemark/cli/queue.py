@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,8 +20,10 @@ from tidemark.cli.service import PATIENCE, runs_here
 from tidemark.errors import ConfigError
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
+from tidemark.runtime.suggestions import near
 
 if TYPE_CHECKING:
+    from labeling_grpc.client.admin_messages import Imported
     from labeling_grpc.client.administration import Changed, LabelingAdminClient
 
 _CLOSED: Final = frozenset({"answered", "skipped", "expired", "withdrawn"})
@@ -133,7 +135,10 @@ def import_file(
     from labeling_grpc.files.importing import read
 
     with told():
-        labels = read(file, load(pipeline).label)
+        own = load(pipeline)
+        labels = read(file, own.label)
+        if unknown := _unknown(labels, own.feature_names):
+            out.print(safe(f"no features of {own.name}, so that no model learns from them: {unknown}"), soft_wrap=True)
         if dry_run:
             classes = Counter(label.label for label in labels)
             shares = ", ".join(f"{count:,} {safe(name)}" for name, count in classes.most_common())
@@ -149,6 +154,14 @@ def import_file(
             out.print(Text.assemble((f"{safe(label.event_id)}:", "yellow"), " ", safe(str(refusal))), soft_wrap=True)
         if refused:
             raise typer.Exit(1)
+
+
+def _unknown(labels: Iterable[Imported], known: Sequence[str]) -> str:
+    """Features that events bring along and the pipeline has not, with what may have been meant."""
+    told = {n for label in labels if label.time is not None for n, value in label.features.items() if value is not None}
+    names = sorted(told.difference(known))
+    shown = [f"'{name}'{f' (did you mean {meant!r}?)' if (meant := near(name, known)) else ''}" for name in names]
+    return ", ".join(shown[:_SHOWN]) + (", …" if shown[_SHOWN:] else "")
 
 
 @app.command()
