@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--arm", nargs="+", action="append", default=[], metavar=("NAME", "TABLE.KEY=VALUE"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--numbers", action="store_true", help="the project's sets whose labels are numbers")
-    parser.add_argument("--runs", type=Path, help="file of runs; by default one in build/")
+    parser.add_argument("--runs", type=Path, help="file of runs, whose name the result has; by default one in build/")
     parser.add_argument("--minutes", type=float, default=600, help="after which no run is begun")
     parser.add_argument("--report", action="store_true", help="of the runs that are there, whatever code made them")
     parser.add_argument("--peers", action="store_true", help="and strategies of other packages")
@@ -96,7 +96,10 @@ def main() -> None:
     given = parser.parse_args()
     name = "label_numbers" if given.numbers else "label_curves"
     given.sets = given.sets or (OURS / "numbers" if given.numbers else OURS)
-    given.runs = given.runs or _ROOT / "build" / f"{name}.jsonl"
+    if given.runs is None:
+        given.runs = _ROOT / "build" / f"{name}.jsonl"
+    else:
+        name = given.runs.stem  # other sets' runs are no result of the project's
     arms = arms_of((RANDOM, DRAFT) if given.quick else given.arms, given.arm)
     seeds = [0] if given.quick else given.seeds
     runs = kept_runs(given.runs)

@@ -112,7 +112,8 @@ def test_what_was_played_is_not_played_again_and_a_line_cut_off_is(
         return Fake()
 
     monkeypatch.setattr(label_curves, "played", play)
-    monkeypatch.setattr(report, "write", lambda *_: None)
+    written: list[str] = []
+    monkeypatch.setattr(report, "write", lambda name, _: written.append(name))
     command = ["x", "--data", str(folder), "--sets", str(folder), "--of", "two", "--runs", str(runs), "--seeds", "0"]
     command += ["--arms", "random", "draft"]
     monkeypatch.setattr("sys.argv", command)
@@ -127,6 +128,7 @@ def test_what_was_played_is_not_played_again_and_a_line_cut_off_is(
     monkeypatch.setattr("sys.argv", [*command, "--arm", "often", "training.every=10"])
     label_curves.main()
     assert asked[3:] == [("often", 0)]
+    assert set(written) == {runs.stem}, "runs of other sets are no result of the project's"
 
 
 def run(
