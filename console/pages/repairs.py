@@ -67,7 +67,7 @@ def _one(place: DeadLetters, fields: dict[str, str]) -> Way:
     key = before[1] if before[1] is None else fields.get("key", before[1])
 
     def made(whole: Letter) -> Letter:
-        own = whole.key if key == before[1] or key is None else key.encode()
+        own = whole.key if key == before[1] or key is None else key.encode() or None  # an emptied field is no key
         return replace(whole, value=text.encode(), key=own)
 
     return [letter], made

@@ -89,6 +89,16 @@ def test_one_is_repaired_by_its_text_to_the_last_character(its: World) -> None:
     assert message.key() == b"k9"
 
 
+def test_a_key_that_is_emptied_is_no_key(its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("admin", "boss"))
+        place = {"partition": "0", "offset": "3", "text": record(a=3).decode(), "key": ""}
+        seen = post(someone, do="look", **place).text
+        assert "1 repaired" in post(someone, do="send", looked=looked(seen), **place).text
+    (message,) = read_settled(its.settings, its.pipeline.raw_topics[0])
+    assert message.key() is None
+
+
 def test_a_repaired_record_that_fails_again_is_shown_as_come_back(its: World) -> None:
     topic = its.pipeline.raw_topics[0]
     with Visitor(its.base) as someone:
