@@ -34,6 +34,8 @@ _FORMS: Final = (
 """Forms of times that are no ISO 8601, as spreadsheets, logs and mails have them."""
 _TRIED: Final = 20
 """Values that all forms are tried on, before one is tried on all."""
+_NANOSECONDS: Final = (10**17, 5 * 10**18)
+"""Since 1970: the years 1973 to 2128."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def drafted_time(topic: str, seen: Mapping[str, SeenColumn], wanted: str | None)
         if wanted not in seen:
             raise ConfigError(f"topic '{topic}': there is no column '{wanted}'; {did_you_mean(wanted, seen)}")
         told = _told(seen[wanted])
+        if told is None and _is_nanoseconds(seen[wanted]):
+            raise ConfigError(_of_nanoseconds(topic, wanted))
         if told is None:
             raise ConfigError(
                 f"topic '{topic}': '{wanted}' holds {seen[wanted].values[0]!r}, which is no time of a form that is "
@@ -97,8 +101,25 @@ def drafted_time(topic: str, seen: Mapping[str, SeenColumn], wanted: str | None)
     named = [told for told in found if _TIME_NAMES.search(told.column)]
     likely = named or [told for told in found if told.format == "iso8601"]
     if not likely:
+        called = (column for column in seen.values() if _TIME_NAMES.search(column.name))
+        finer = next((column.name for column in called if _is_nanoseconds(column)), None)
+        if finer is not None:
+            raise ConfigError(_of_nanoseconds(topic, finer))
         raise ConfigError(f"topic '{topic}': no column looks like a time; name it with --time")
     return likely[0]
+
+
+def _is_nanoseconds(column: SeenColumn) -> bool:
+    """Whether a column tells times of our days in a unit that no format has."""
+    low, high = _NANOSECONDS
+    return column.always and column.type == "int" and all(low <= value <= high for value in column.values)
+
+
+def _of_nanoseconds(topic: str, name: str) -> str:
+    return (
+        f"topic '{topic}': '{name}' looks like nanoseconds since 1970, which no time format reads; have its sender "
+        "write microseconds (epoch_us), or text as 2026-01-31T12:00:00.123456789Z (iso8601)"
+    )
 
 
 def _told(column: SeenColumn) -> DraftedTime | None:

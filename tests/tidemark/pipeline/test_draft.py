@@ -250,6 +250,9 @@ def test_where_nothing_names_an_entity_records_are_named_by_their_time_whatever_
         ([sample({"who": "a"})], {}, "no column looks like a time; name it with --time"),
         ([sample({"who": "a", "ts": 1_700_000_000})], {"time": "tss"}, "there is no column 'tss'; did you mean 'ts'?"),
         ([sample({"who": "a", "ts": 1_700_000_000})], {"time": "who"}, "'who' holds 'a', which is no time"),
+        ([sample({"who": "a", "ts": 1_700_000_000 * 10**9})], {}, "'ts' looks like nanoseconds since 1970"),
+        ([sample({"who": "a", "n": 1_700_000_000 * 10**9})], {}, "no column looks like a time; name it with --time"),
+        ([sample({"who": "a", "n": 1_700_000_000 * 10**9})], {"time": "n"}, "have its sender write microseconds"),
         ([sample({"ts": 1_700_000_000, "x": 1.5, "y": 1})], {"key": "x"}, "'x' can't be a key"),
     ],
 )
