@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,7 @@ from tidemark.kafka import connect, ensure_topics
 from tidemark.kafka.altering import alter_topic
 from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.ends import ends
+from tidemark.records.raw_record import RawRecord
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -106,20 +109,12 @@ def produce(
         if decimal not in _DECIMALS:
             raise ConfigError(f"--decimal '{decimal}': write '.' or ','")
         settings = connected()
-        known = _topics(settings)
-        if topic not in known:
-            remedy = did_you_mean(topic, sorted(known)) if known else "there are none"
-            raise TopicError(
-                f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
-            )
-        sender, unkeyed, number = None if dry_run else Sender(settings, topic, log_level=0), 0, 0
+        _must_exist(settings, topic)
         texts: list[str] = []
-        for number, record in enumerate(records_of(file, key, separator, decimal=decimal, doubt=texts.append), 1):  # noqa: B007 the last one counts them
-            unkeyed += record.key is None
-            if sender is not None:
-                sender.send(record)
-        if sender is not None:
-            sender.finish()
+        if str(file) != "-" and not dry_run:  # what is wrong is found before anything is sent
+            deque(records_of(file, key, separator, decimal=decimal), maxlen=0)
+        records = records_of(file, key, separator, decimal=decimal, doubt=texts.append)
+        number, unkeyed = _sent(records, topic, None if dry_run else Sender(settings, topic, log_level=0))
         done = "would be produced" if dry_run else "produced"
         out.print(f"{number:,} records {done} to '{safe(topic)}'", soft_wrap=True)
         if texts:
@@ -130,6 +125,42 @@ def produce(
         elif unkeyed:
             out.print(f"{unkeyed:,} of them have no key, for '{safe(str(key))}' is null there", soft_wrap=True)
     sys.stdout.flush()
+
+
+def _must_exist(settings: Settings, topic: str) -> None:
+    """Raises TopicError where there is no such topic."""
+    known = _topics(settings)
+    if topic not in known:
+        remedy = did_you_mean(topic, sorted(known)) if known else "there are none"
+        raise TopicError(
+            f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
+        )
+
+
+def _sent(records: Iterable[RawRecord], topic: str, sender: Sender | None) -> tuple[int, int]:
+    """How many records there are, and how many without a key. sender: sends them; None: nothing does.
+
+    Raises:
+        ConfigError: one is none; says how many were sent before it.
+
+    """
+    number = unkeyed = 0
+    try:
+        for record in records:
+            number += 1
+            unkeyed += record.key is None
+            if sender is not None:
+                sender.send(record)
+    except ConfigError as error:
+        if sender is None or not sender.sent:
+            raise
+        sender.finish()
+        raise ConfigError(
+            f"{error}\nthe {sender.sent:,} records before it are in '{topic}': send what follows them, and no more"
+        ) from error
+    if sender is not None:
+        sender.finish()
+    return number, unkeyed
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -51,6 +51,19 @@ def test_a_topic_is_made_filled_and_listed_and_only_said_with_dry_run(
     assert "already, of 2 partitions" in _run("topic", "create", unique)[1]
 
 
+def test_of_a_file_with_a_line_that_is_wrong_nothing_is_produced_and_of_a_pipe_it_is_told_what_was(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.ndjson"
+    rows.write_text('{"id": 7}\n' * 30_000 + '{"id":\n')
+    _run("topic", "create", unique, "--partitions", "1")
+    assert "rows.ndjson:30001: is no JSON object" in _run("topic", "produce", unique, str(rows))[1]
+    assert read_all(kafka, unique) == []
+    said = CliRunner().invoke(app, ["topic", "produce", unique, "-"], input=rows.read_bytes()).output
+    assert f"the 30,000 records before it are in '{unique}'" in " ".join(said.split())
+    assert len(read_all(kafka, unique)) == 30_000
+
+
 def test_amounts_that_stay_texts_for_their_comma_are_named_with_what_reads_them(unique: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("id;amount\n7;12,5\n8;3,25\n")
