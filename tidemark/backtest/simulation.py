@@ -22,6 +22,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Cost
 from tidemark.selection.cost import in_cases
+from tidemark.training.leakage import leakage_words, leaking
 
 
 def simulate(  # noqa: PLR0913 - all but the first three are options
@@ -104,7 +105,12 @@ def simulate(  # noqa: PLR0913 - all but the first three are options
         chosen=chosen,
         stop=stop,
         toml=toml_of(_settings(arms, chosen, pace, stop, 1 if cost is None else cost.case)),
-        notes=[*notes, *_costs(cost, pace.labels, stop), *_notes(pipeline, history, pace, found, by_arm)],
+        notes=[
+            *notes,
+            *_leakage_notes(pipeline, history),
+            *_costs(cost, pace.labels, stop),
+            *_notes(pipeline, history, pace, found, by_arm),
+        ],
         seconds=round(sum(play.seconds for play in found.plays), 1),
     )
 
@@ -165,6 +171,13 @@ def _arm_curve(
         gain_low=None if gained is None or gained.low is None else round(gained.low, 5),
         as_good_from=int(grid[reached[0]]) if len(reached) else None,
     )
+
+
+def _leakage_notes(pipeline: Pipeline, history: History) -> list[str]:
+    stream = history.stream
+    known = stream.askable
+    found = leaking(stream.features[known], pipeline.feature_names, stream.target[known])
+    return [leakage_words(found)] if found else []
 
 
 def _notes(

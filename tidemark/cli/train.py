@@ -66,6 +66,7 @@ def _from_history(
     kind_of(path)  # before what follows takes seconds to import
     from tidemark.sources.history import read_history
     from tidemark.training.first import from_history, publish_first
+    from tidemark.training.leakage import leakage_words
 
     frame = read_history(pipeline, path, topic=topic, timestamp=time.time_ns() // 1_000_000)
     settings = connected()
@@ -89,6 +90,8 @@ def _from_history(
         )
     else:
         out.print("no figure: too few labels of some class in the last fifth, or known when it began (label.delay)")
+    if made.leaking:
+        out.print(Text.assemble(("note", "yellow"), f" {safe(leakage_words(made.leaking))}"), soft_wrap=True)
 
 
 def _off(figures: Mapping[str, float | None], unit: str | None) -> str:

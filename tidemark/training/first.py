@@ -35,6 +35,7 @@ from tidemark.training.categories import in_order_of
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.golden import choose, made_up
+from tidemark.training.leakage import leaking
 from tidemark.training.manifest import describe
 from tidemark.training.trainer import TrainedModel, train
 
@@ -46,12 +47,14 @@ class FirstModel:
     """A model to publish.
 
     manifest: its version and parent are set when it is published.  counts: labels of each class, in their order.
+    leaking: features that tell the labels by themselves (`tidemark.training.leakage`).
     """
 
     manifest: ModelManifest
     text: str
     content_sha256: str
     counts: tuple[int, ...] = ()
+    leaking: tuple[str, ...] = ()
 
 
 def from_history(
@@ -98,7 +101,8 @@ def from_history(
         verdict=Verdict(passed=True, reason=f"first champion, from {source}", metric=pipeline.gate_metric),
     )
     manifest = msgspec.structs.replace(manifest, metrics=figures)
-    return FirstModel(manifest, model.text, rows.content_sha256, counts)
+    telling = leaking(rows.features, pipeline.feature_names, rows.target if rows.numbers is None else rows.numbers)
+    return FirstModel(manifest, model.text, rows.content_sha256, counts, telling)
 
 
 def from_model_file(pipeline: Pipeline, text: str, source: str) -> FirstModel:

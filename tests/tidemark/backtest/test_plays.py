@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,17 @@ def test_a_simulation_that_was_broken_off_tells_what_it_rests_on(monkeypatch: py
     monkeypatch.setattr(simulation, "played", lambda *_, **__: Played((), 10, "5 minutes were over"))
     with pytest.raises(ConfigError, match="no play was done: 5 minutes were over; give more --minutes"):
         simulate(PIPELINE, HISTORY, "h", arms=ARMS)
+
+
+def test_a_feature_that_alone_tells_every_label_is_told_of() -> None:
+    stream = HISTORY.stream
+    features = stream.features.copy()
+    features[:, 0] = stream.target
+    told = replace(HISTORY, stream=replace(stream, features=features))
+    (name, *_) = PIPELINE.feature_names
+    note = f"'{name}' alone tells nearly every label"
+    assert note in " ".join(simulate(PIPELINE, told, "h", arms=ARMS, labels=40, seeds=2).notes)
+    assert note not in " ".join(simulate(PIPELINE, HISTORY, "h", arms=ARMS, labels=40, seeds=2).notes)
 
 
 def test_labels_that_make_no_model_are_told_so() -> None:

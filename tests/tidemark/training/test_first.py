@@ -309,10 +309,22 @@ def test_the_command_publishes_a_champion_and_says_how_good_it_is(
     assert done.exit_code == 0, done.output
     assert "is champion, of 376 labels" in done.output
     assert "average precision" in done.output
+    assert "alone" not in done.output
     (tmp_path / "model.txt").write_text(model_text(), encoding="utf-8")
     done = command.invoke(app, [str(path), "--model", str(tmp_path / "model.txt"), "--replace"])
     assert done.exit_code == 0, done.output
     assert "imported from model.txt" in done.output
+
+
+def test_the_command_names_a_feature_that_alone_tells_every_label(
+    command: CliRunner, unique: str, tmp_path: Path
+) -> None:
+    path = file_of(labeled_text(unique), tmp_path)
+    told = history().with_columns(b=(pl.col("truth") == "yes").cast(pl.Float64))
+    told.write_parquet(tmp_path / "history.parquet")
+    done = command.invoke(app, [str(path), "--from", str(tmp_path / "history.parquet")])
+    assert done.exit_code == 0, done.output
+    assert "'b' alone tells nearly every label: if an event does not have it when it happens, remove it" in done.output
 
 
 def labeled_text(name: str) -> str:
