@@ -16,6 +16,7 @@ from console.security.requests import CSRF_HEADER, RejectedError, check_csrf, ch
 from console.security.sessions import Session, Sessions
 from console.site import Site
 from labeling_grpc.client import AsyncLabelingClient, CaseRecord
+from labeling_grpc.client.administration import Annotator
 
 T = TypeVar("T")
 
@@ -101,6 +102,30 @@ async def first_cases(visit: Visit, most: int, **asked: Any) -> list[CaseRecord]
         if len(records) >= most:
             break
     return records
+
+
+async def first_people(visit: Visit, most: int) -> list[Annotator]:
+    """The first annotators that the service lists.
+
+    Args:
+        visit: whose page they are for.
+        most: how many at most.
+
+    Returns:
+        Them.
+
+    Raises:
+        RefusedError: the role may not list them.
+        UnreachableError: the service does not answer.
+
+    """
+    people: list[Annotator] = []
+    async with visit.site.connections.administration(visit.session) as admin:
+        async for person in admin.annotators():
+            people.append(person)
+            if len(people) >= most:
+                break
+    return people
 
 
 async def attended(request: Request, call: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
-from console.pages.common import Visit, first_cases, frame, needed, verified
+from console.pages.common import Visit, first_cases, first_people, frame, needed, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.agreement import Agreements
@@ -20,7 +20,7 @@ from console.shown.answers import AnswerBook
 from console.shown.formatting import share
 from console.shown.review_view import contested, name_of, person_of
 from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, Reason, RefusedError, Task
-from labeling_grpc.client.administration import Annotator, AuditEntry
+from labeling_grpc.client.administration import AuditEntry
 from tidemark.consensus.scales import scale_of
 from tidemark.errors import LabelingError
 from tidemark.pipeline.numbers import answer_text
@@ -185,12 +185,7 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
     """The page's inside. paused: why the queue is paused, where that was changed just now: its figures come later."""
     records = await first_cases(visit, _CASES, review=True, states=("waiting", "leased"))
     details = await asyncio.gather(*(_details(visit, record) for record in records))
-    people: list[Annotator] = []
-    async with visit.site.connections.administration(visit.session) as admin:
-        async for person in admin.annotators():
-            people.append(person)
-            if len(people) >= _PEOPLE:
-                break
+    people = await first_people(visit, _PEOPLE)
     if paused is None:
         paused = (await visit.client.stats()).paused
     return rendered(

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, Response
 
-from console.pages.common import Visit, first_cases, frame, needed, verified
+from console.pages.common import Visit, first_cases, first_people, frame, needed, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, fields_of
 from console.shown.allocation import allotted, in_order, moment_of, worker
@@ -96,7 +96,7 @@ async def _inner(visit: Visit, told: str, *, bad: bool = False) -> str:
     kind = query.get("show", "") if query.get("show", "") in _KINDS else ""
     number = int(asked) if (asked := query.get("page", "")).isdecimal() and len(asked) <= _DIGITS else 1
     records, more = await _open(visit, segment, kind)
-    people = await _people(visit)
+    people = await first_people(visit, _PEOPLE)
     now = time.time_ns() // 1_000
     pages = max(-(-len(records) // _SHOWN), 1)
     number = min(max(number, 1), pages)
@@ -143,16 +143,6 @@ async def _open(visit: Visit, segment: str, kind: str) -> tuple[list[CaseRecord]
     if kind == "free":
         records = [record for record in records if not record.assignee]
     return records, any(len(part) >= _READ for part in found)
-
-
-async def _people(visit: Visit) -> list[Annotator]:
-    people: list[Annotator] = []
-    async with visit.site.connections.administration(visit.session) as admin:
-        async for person in admin.annotators():
-            people.append(person)
-            if len(people) >= _PEOPLE:
-                break
-    return people
 
 
 async def _today(visit: Visit, people: list[Annotator]) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record_batch import batch
 
 from benchmarks.labels.proposal_streams import pipeline
 from tidemark.evaluation.labels import final_labels, source_of
@@ -18,8 +19,8 @@ from tidemark.monitoring import MonitorProcessor, Options, event_names
 from tidemark.monitoring.event_names import EventNames
 from tidemark.monitoring.joined import prediction_dtype
 from tidemark.pipeline.model import Outcomes, Pipeline
-from tidemark.records import Label, Outcome, Prediction, Record, decode, encode
-from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.records import Label, Outcome, Prediction, Record, decode
+from tidemark.runtime.processor import Output, Partition
 
 DELAY, GRACE = 1_000_000, 500_000
 PREDICTIONS, OTHER = (Partition("p.predictions", index, "0badcafe") for index in range(2))
@@ -62,19 +63,6 @@ def told(number: int, label: str, known_at: int, *, by_business: bool = False) -
         known_at=known_at,
         event_id=None if by_business else event(number),
         business_id=f"b{number}" if by_business else None,
-    )
-
-
-def batch(partition: Partition, values: Sequence[Record], start: int = 0, *, replay: bool = False) -> Batch:
-    n = len(values)
-    return Batch(
-        partition=partition,
-        offsets=np.arange(start, start + n),
-        timestamps=np.full(n, 9_000),
-        keys=[None] * n,
-        values=[encode(value) for value in values],
-        headers=[None] * n,
-        replay=replay,
     )
 
 

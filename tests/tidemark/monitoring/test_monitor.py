@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record_batch import batch
 
 from benchmarks.labels.proposal_streams import pipeline
 from tidemark.errors import TopicError
@@ -15,7 +16,7 @@ from tidemark.monitoring import MonitorProcessor, Options
 from tidemark.monitoring.checkpoint import PREFIX
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Metric, Outcome, Prediction, Record, decode, encode
-from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.runtime.processor import Output, Partition
 
 DELAY, GRACE = 1_000_000, 500_000
 PREDICTIONS = Partition("p.predictions", 0, "0badcafe")
@@ -65,29 +66,6 @@ def label(number: int, **changed: object) -> dict[str, object]:
         "model": "m1",
         **changed,
     }
-
-
-def batch(
-    partition: Partition, values: Sequence[Record | bytes | dict[str, object]], start: int = 0, *, replay: bool = False
-) -> Batch:
-    encoded = [
-        value
-        if isinstance(value, bytes)
-        else encode(value)
-        if isinstance(value, Record)
-        else json.dumps(value).encode()
-        for value in values
-    ]
-    n = len(values)
-    return Batch(
-        partition=partition,
-        offsets=np.arange(start, start + n),
-        timestamps=np.full(n, 9_000),
-        keys=[None] * n,
-        values=list(encoded),
-        headers=[None] * n,
-        replay=replay,
-    )
 
 
 def monitor(options: Options | None = None, *partitions: Partition) -> MonitorProcessor:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import pytest
+from record_batch import batch
 
 from benchmarks.labels.proposal_streams import pipeline
 from tidemark.evaluation.labels import final_labels
 from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline.model import Outcomes, Pipeline
 from tidemark.records import Label, Metric, Outcome, Prediction, Record, decode, encode
-from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.runtime.processor import Output, Partition
 
 DELAY, GRACE = 1_000_000, 500_000
 PREDICTIONS, OUTCOMES, LABELS = (
@@ -49,19 +50,6 @@ def prediction(number: int, time: int, value: float | None = 10.0, half: float =
 
 def told(number: int, label: str | float, known_at: int) -> Outcome:
     return Outcome(label=label, known_at=known_at, event_id=f"p.raw-0-{number}-0badcafe")
-
-
-def batch(partition: Partition, values: Sequence[Record], start: int = 0) -> Batch:
-    n = len(values)
-    return Batch(
-        partition=partition,
-        offsets=np.arange(start, start + n),
-        timestamps=np.full(n, 9_000),
-        keys=[None] * n,
-        values=[encode(value) for value in values],
-        headers=[None] * n,
-        replay=False,
-    )
 
 
 def opened(of: Pipeline) -> MonitorProcessor:
