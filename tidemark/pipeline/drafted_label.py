@@ -16,9 +16,17 @@ _CALLED: Final = re.compile(
     re.IGNORECASE,
 )
 """How truths are called in files that have them. A name alone proves nothing, so a person is told and chooses."""
+_TURNED_OUT: Final = re.compile(
+    r"(^|[._ -])(default|defaulted|charge[_ -]?back|charged[_ -]?(back|off)|converted|cancell?ed|readmitted|readmission"
+    r"|died|deceased|mortality|survived|failed|failure|machine[_ -]?failure|breakdown|broke[_ -]?down|anomaly|anomalous"
+    r"|attrition|fraudulent|spam)$",
+    re.IGNORECASE,
+)
+"""What truths are called as well where they tell two classes; as a count or a measurement they may be anything."""
 _MOST: Final = 20
 """Classes that are drafted; of more values a column is no class."""
 _LONGEST: Final = 60
+_TWO: Final = 2
 _POSITIVE: Final = frozenset({"1", "true", "yes", "y", "t", "positive", "pos", "fraud", "bad", "spam"})
 
 
@@ -40,7 +48,12 @@ def drafted_labels(columns: Iterable[SeenColumn]) -> list[DraftedLabel]:
         Those that are called so, what tells two classes or more first.
 
     """
-    found = [DraftedLabel(each.name, _classes(each)) for each in columns if _CALLED.search(each.name)]
+    found = [
+        DraftedLabel(each.name, classes)
+        for each in columns
+        for classes in [_classes(each)]
+        if _CALLED.search(each.name) or (len(classes) == _TWO and _TURNED_OUT.search(each.name))
+    ]
     return sorted(found, key=lambda label: not label.classes)
 
 

@@ -199,6 +199,9 @@ def test_numbers_that_are_written_as_texts_are_features_by_their_value_and_name_
         ("Label", [1, 0, 0], ["0", "1"]),
         ("target", [1.0, 0.0, 0.0], ["0", "1"]),
         ("outcome", ["paid", "paid", "disputed"], ["paid", "disputed"]),
+        ("defaulted", ["yes", "no", "no"], ["no", "yes"]),
+        ("machine_failure", [0, 0, 1], ["0", "1"]),
+        ("was charged back", [False, False, True], ["false", "true"]),
     ],
 )
 def test_what_looks_like_the_answer_is_no_column_that_a_model_or_an_annotator_sees(
@@ -213,6 +216,16 @@ def test_what_looks_like_the_answer_is_no_column_that_a_model_or_an_annotator_se
     assert not any(window.column == name for window in pipeline.windows)
     assert (pipeline.label.column, pipeline.label.classes, pipeline.label.positive) == (name, classes, classes[-1])
     assert f'# left out: "{name}" (may be the answer' in text
+
+
+def test_what_a_count_or_a_measurement_is_called_may_be_known_with_the_event() -> None:
+    rows = [
+        {"when": 1_700_000_000 + i, "who": f"w{i % 5}", "failed": i % 4, "default": i * 0.5, "died": "no"}
+        for i in range(30)
+    ]
+    pipeline = parse(draft("cards.raw", list(map(sample, rows)), partitions=1, key="who"), "draft")
+    assert {"failed", "default", "died"} <= set(pipeline.columns)
+    assert pipeline.label.column is None
 
 
 @pytest.mark.parametrize("values", [["1"], [0.5, 1.25, 7.5], [{"by": "ada"}, None]], ids=["one", "numbers", "objects"])
