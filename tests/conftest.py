@@ -64,6 +64,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _collector_as_it_was() -> Iterator[None]:
+    """Undo `garbage_collection.seldom`, which a flow that runs within a test calls for the whole process.
+
+    Clients that are part of cycles would keep their threads and sockets until much later, or for good. Above 1,023 open
+    files no MQTT client connects any more: it asks `select`.
+    """
+    before = gc.get_threshold()
+    yield
+    if gc.get_threshold() != before:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: WorkerController) -> None:
     """Tell each of xdist's workers where the Kafka is that they share."""
