@@ -36,6 +36,10 @@ class HandledLetters:
         decode(Mark, value)
         self._offsets[incarnation][partition].add(offset)
 
+    def __bool__(self) -> bool:
+        """Whether there is any, of whatever incarnation."""
+        return any(offsets for partitions in self._offsets.values() for offsets in partitions.values())
+
     def count(self, incarnation: str, spans: Mapping[int, tuple[int, int]]) -> int:
         """How many of the dead letters that a topic holds were dealt with.
 

@@ -209,7 +209,7 @@ class Observer:
         name = self._topics.deadletter
         if (count := found.counts.get(name)) is None:
             return found
-        handled = self._handled.count(topic_incarnation(self._admin, name), count.spans)
+        handled = self._handled.count(topic_incarnation(self._admin, name), count.spans) if self._handled else 0
         told = replace(count, handled=min(handled, count.records))
         return replace(found, counts={**found.counts, name: told})
 
